@@ -1,0 +1,55 @@
+"""The `sainet` command: puts the commands together and turns errors into exit codes.
+
+Nothing heavy is imported here: each command imports what it needs when it runs.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sainet import __version__
+from sainet.cli import config, data, doctor, full_workflow, profiles, runs, train
+from sainet.cli.output import print_error
+from sainet.errors import SainetError
+
+app = typer.Typer(
+    name="sainet",
+    help="Train the two-stage YOLO fire/smoke detector on a rented GPU, and do not die of memory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+app.command("train")(train.train)
+app.command("full-workflow")(full_workflow.full_workflow)
+app.command("doctor")(doctor.doctor)
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(config.app, name="config")
+app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sainet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - the callback does the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a `SainetError` becomes its message on stderr and its exit code."""
+    try:
+        app()
+    except SainetError as error:
+        print_error(error)
+        sys.exit(error.code)

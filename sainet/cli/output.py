@@ -1,0 +1,68 @@
+"""Where words go: data on stdout, everything else on stderr.
+
+rich is imported when something is printed, not when `sainet --help` starts.
+"""
+
+import json
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sainet.errors import Problem, SainetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def stdout() -> "Console":
+    """For data: tables that people read. NO_COLOR is honoured by rich; a pipe gets plain text of full width."""
+    return _console(sys.stdout)
+
+
+@cache
+def stderr() -> "Console":
+    """For everything that is not data: progress, warnings, errors."""
+    return _console(sys.stderr)
+
+
+def _console(stream: Any) -> "Console":
+    from rich.console import Console
+
+    # Piped output has no width: tables must not be cut to 80 columns there.
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 200)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    json.dump(value, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def note(text: str) -> None:
+    """A line for people on stderr, printed as it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    _labelled("warning", "yellow", text)
+
+
+def print_error(error: SainetError) -> None:
+    """Every problem of `error`: what, where, and the hint."""
+    for problem in error.problems:
+        _print_problem(problem)
+
+
+def _print_problem(problem: Problem) -> None:
+    where = f"{problem.where}: " if problem.where else ""
+    _labelled("error", "bold red", f"{where}{problem.message}")
+    if problem.hint:
+        _labelled("hint", "cyan", problem.hint, indent="  ")
+
+
+def _labelled(label: str, style: str, text: str, indent: str = "") -> None:
+    from rich.text import Text
+
+    stderr().print(Text.assemble(indent, (f"{label}:", style), " ", text), soft_wrap=True)

@@ -1,0 +1,239 @@
+"""What the supervisor and the training process say to each other, and nothing else crosses.
+
+`plan.json` goes in (`Plan`), `events.jsonl` comes out (`Event`), `orders.json` goes in while running (`Orders`).
+Both processes import this module; neither imports the other.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sainet.files import append_line, replace_text
+
+Stage = Literal[1, 2]
+Metrics = dict[str, float]
+"""Validation figures by short name: `precision`, `recall`, `map50`, `map50-95`, all in 0..1."""
+
+
+class Message(BaseModel):
+    """Anything that crosses between the two processes: strict, and unknown keys are a version mismatch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+class DataPlan(Message):
+    """The images of one stage, and how the classes of the files become the classes of the detector.
+
+    `train` and `val` are absolute folders or list files. `source_names` are the classes of the label files;
+    `target_names` those of the detector. A box whose class is not in `class_map` (source id -> target id)
+    is left out, and an image left without a box is a negative.
+    """
+
+    yaml: str
+    train: list[str]
+    val: list[str]
+    source_names: dict[int, str]
+    target_names: dict[int, str]
+    class_map: dict[int, int]
+    skip_bad_images: bool = False
+    """Leave out images that cannot be used, with a warning, instead of refusing to start."""
+
+
+class Plan(Message):
+    """All that the training process needs for one attempt at one stage. Every path is absolute."""
+
+    version: Literal[1] = 1
+    run: str
+    stage: Stage
+    attempt: int
+    attempt_dir: Path
+    weights_dir: Path
+    events: Path
+    orders: Path
+    cache_dir: Path
+    """Label caches and decoded images go here, never beside the user's data."""
+    data: DataPlan
+    weights: str
+    """The initial weights: a checkpoint's absolute path, or the name of a model YAML to start from scratch."""
+    resume: bool
+    """Go on from `weights_dir/last.pt` instead of `weights`."""
+    select_by: Literal["map50-95", "map50", "recall"]
+    arguments: dict[str, Any]
+    """What Ultralytics' DetectionTrainer is given, under its own names."""
+
+    def write(self, path: Path) -> None:
+        replace_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+class Orders(Message):
+    """What the supervisor asks of a training that is running; replaced as a whole. Orders come with the guard."""
+
+    version: Literal[1] = 1
+    number: int = 0
+
+
+# --- the events -------------------------------------------------------------------------------------------------------
+
+
+class _Event(Message):
+    time_s: float = Field(default_factory=time.time)
+    """Unix time in seconds."""
+    stage: Stage
+    attempt: int
+
+
+class StageStarted(_Event):
+    """The supervisor started a training process."""
+
+    event: Literal["stage_started"] = "stage_started"
+    pid: int
+    resumed: bool
+
+
+class PhaseStarted(_Event):
+    """What the training process is busy with while no batch is running."""
+
+    event: Literal["phase"] = "phase"
+    phase: Literal["starting", "scanning labels", "building the model", "training", "validating", "final evaluation"]
+
+
+class TrainingStarted(_Event):
+    """The loop is about to begin at `first_epoch` (counted from 0) of `epochs`."""
+
+    event: Literal["training_started"] = "training_started"
+    first_epoch: int
+    epochs: int
+    batches: int
+    """Batches in an epoch."""
+    train_images: int
+    val_images: int
+    transferred: str | None = None
+    """How much of the initial weights fitted, as `355/355`; None from scratch."""
+
+
+class BatchDone(_Event):
+    """Progress inside an epoch, at most about once a second. `epoch` and `batch` count from 0."""
+
+    event: Literal["batch"] = "batch"
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    losses: dict[str, float]
+    images_per_s: float
+    vram_bytes: int | None = None
+    """Reserved by the allocator of this process; None without a CUDA device."""
+
+
+class EpochDone(_Event):
+    """An epoch was trained, validated and saved. `epoch` counts from 0."""
+
+    event: Literal["epoch"] = "epoch"
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    metrics: Metrics
+    fitness: float
+    """The selection metric of the stage (`select_by`)."""
+    is_best: bool
+    lr: float
+    seconds: float
+
+
+class TrainingDone(_Event):
+    """All epochs are trained (or patience ran out), and the best weights were evaluated and stripped."""
+
+    event: Literal["training_done"] = "training_done"
+    metrics: Metrics
+    best_weights: Path
+    last_weights: Path
+    epochs_trained: int
+    stopped_early: bool
+
+
+class Warned(_Event):
+    """Something the user should know that does not stop the run."""
+
+    event: Literal["warning"] = "warning"
+    message: str
+
+
+class ProcessFailed(_Event):
+    """The training process gives up; the supervisor ends with the same exit code."""
+
+    event: Literal["process_failed"] = "process_failed"
+    exit_code: int
+    message: str
+    hint: str | None = None
+
+
+class StageDone(_Event):
+    """The supervisor saw the stage end well and wrote so into state.json."""
+
+    event: Literal["stage_done"] = "stage_done"
+    metrics: Metrics
+    weights: Path
+
+
+class StageFailed(_Event):
+    """The supervisor saw the stage fail."""
+
+    event: Literal["stage_failed"] = "stage_failed"
+    exit_code: int
+    message: str
+    hint: str | None = None
+
+
+class StageInterrupted(_Event):
+    """The run was asked to stop; it can be resumed."""
+
+    event: Literal["stage_interrupted"] = "stage_interrupted"
+    signal_number: int
+
+
+Event = Annotated[
+    StageStarted
+    | PhaseStarted
+    | TrainingStarted
+    | BatchDone
+    | EpochDone
+    | TrainingDone
+    | Warned
+    | ProcessFailed
+    | StageDone
+    | StageFailed
+    | StageInterrupted,
+    Field(discriminator="event"),
+]
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def append_event(path: Path, event: Event) -> None:
+    """Append one event to `events.jsonl`. Raises `StorageError` when the disk is full."""
+    append_line(path, event.model_dump_json(exclude_none=True))
+
+
+def parse_event(line: str) -> Event | None:
+    """One line of `events.jsonl`; None for a line torn by a kill or written by a newer version."""
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of a run, oldest first; empty when there are none yet."""
+    if not path.exists():
+        return []
+    parsed = (parse_event(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return [event for event in parsed if event is not None]

@@ -1,0 +1,147 @@
+"""A run's folder: where everything is, and `state.json`, the truth about where the run stands.
+
+    runs/<name>/
+      run.yaml  state.json  events.jsonl  memory.csv  .lock
+      stage-1/  attempts/001/{plan.json, orders.json, log.txt, tables and plots}
+                weights/{best.pt, last.pt}
+      stage-2/  the same
+"""
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sainet.errors import StorageError
+from sainet.files import replace_text
+from sainet.protocol import Metrics, Stage
+
+Status = Literal["pending", "running", "interrupted", "failed", "done"]
+Command = Literal["train", "full-workflow"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Request(_Record):
+    """What the user typed, kept so that `--resume --run NAME` needs nothing else."""
+
+    profile: str
+    tier: str | None = None
+    config_files: list[str] = []
+    """Absolute paths, in the order given."""
+    sets: list[tuple[str, str, str]] = []
+    """(key, value, the flag that said so), in the order given, e.g. ("train.batch", "96", "--batch 96")."""
+    force: bool = False
+
+
+class Attempt(_Record):
+    """One start of a training process. `pid` is also its process group."""
+
+    number: int
+    started_s: float
+    pid: int | None = None
+    pid_started_s: float | None = None
+    """When the kernel says the process began, so that a reused pid is never mistaken for it."""
+    ended_s: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+class StageState(_Record):
+    """Where one stage stands."""
+
+    status: Status = "pending"
+    attempts: list[Attempt] = []
+    epochs: int | None = None
+    epochs_done: int = 0
+    metrics: Metrics = {}
+    """Of the best weights, once the stage is done."""
+    settings: dict[str, object] = {}
+    """The settings that make the training what it is; a resume with others is refused."""
+
+
+class RunState(_Record):
+    """`state.json`. Replaced atomically at every change."""
+
+    version: Literal[1] = 1
+    name: str
+    command: Command
+    request: Request
+    created_s: float = Field(default_factory=time.time)
+    updated_s: float = Field(default_factory=time.time)
+    stages: dict[Stage, StageState]
+
+    @property
+    def status(self) -> Status:
+        """The run as a whole: its first stage that is not done."""
+        return next((s.status for _, s in sorted(self.stages.items()) if s.status != "done"), "done")
+
+
+class StageFolder:
+    """The paths of one stage."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.attempts = root / "attempts"
+        self.weights = root / "weights"
+        self.best = self.weights / "best.pt"
+        self.last = self.weights / "last.pt"
+
+    def attempt(self, number: int) -> Path:
+        return self.attempts / f"{number:03d}"
+
+    def plan(self, number: int) -> Path:
+        return self.attempt(number) / "plan.json"
+
+    def orders(self, number: int) -> Path:
+        return self.attempt(number) / "orders.json"
+
+    def log(self, number: int) -> Path:
+        return self.attempt(number) / "log.txt"
+
+
+class RunFolder:
+    """The paths of one run, and its state."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.name = root.name
+        self.settings = self.root / "run.yaml"
+        self.state = self.root / "state.json"
+        self.events = self.root / "events.jsonl"
+        self.lock = self.root / ".lock"
+        self.cache = self.root / "cache"
+
+    def stage(self, stage: Stage) -> StageFolder:
+        return StageFolder(self.root / f"stage-{stage}")
+
+    @property
+    def exists(self) -> bool:
+        return self.state.exists()
+
+    def read_state(self) -> RunState:
+        """Raises `StorageError` when `state.json` is missing or cannot be read."""
+        try:
+            return RunState.model_validate_json(self.state.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StorageError(f"{self.root} is not a run: it has no state.json", hint="sainet runs ls") from None
+        except ValidationError as error:
+            raise StorageError(
+                f"{self.state} cannot be read: {error.errors()[0]['msg']}",
+                hint="it was written by another version, or edited; start a new run with another --run",
+            ) from error
+
+    def write_state(self, state: RunState) -> None:
+        """Raises `StorageError` when the disk is full; the state before is intact then."""
+        state.updated_s = time.time()
+        replace_text(self.state, state.model_dump_json(indent=2) + "\n")
+
+
+def find_runs(runs_dir: Path) -> list[RunFolder]:
+    """The runs below `runs_dir`, oldest first by name."""
+    if not runs_dir.is_dir():
+        return []
+    return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/state.json"))]
