@@ -102,5 +102,7 @@ def _storage_error(error: OSError, path: Path) -> Exception:
             "everything saved before is intact",
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return StorageError(f"cannot write {path}: {error.strerror}", hint="choose a folder that can be written")
+        return StorageError(
+            f"cannot write {path}: {error.strerror}", hint="choose a folder that can be written"
+        )
     return error

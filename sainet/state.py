@@ -1,10 +1,10 @@
 """A run's folder: where everything is, and `state.json`, the truth about where the run stands.
 
-    runs/<name>/
-      run.yaml  state.json  events.jsonl  memory.csv  .lock
-      stage-1/  attempts/001/{plan.json, orders.json, log.txt, tables and plots}
-                weights/{best.pt, last.pt}
-      stage-2/  the same
+runs/<name>/
+  run.yaml  state.json  events.jsonl  memory.csv  .lock
+  stage-1/  attempts/001/{plan.json, orders.json, log.txt, tables and plots}
+            weights/{best.pt, last.pt}
+  stage-2/  the same
 """
 
 import time
@@ -127,7 +127,9 @@ class RunFolder:
         try:
             return RunState.model_validate_json(self.state.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise StorageError(f"{self.root} is not a run: it has no state.json", hint="sainet runs ls") from None
+            raise StorageError(
+                f"{self.root} is not a run: it has no state.json", hint="sainet runs ls"
+            ) from None
         except ValidationError as error:
             raise StorageError(
                 f"{self.state} cannot be read: {error.errors()[0]['msg']}",

@@ -1,0 +1,271 @@
+"""Every key that sainet knows, its type, its range, its default, and who owns it.
+
+A key that Ultralytics has keeps Ultralytics' name and values. A *profile* owns how a machine is used
+(`PROFILE_SECTIONS`), a *stage preset* owns what is learned (`PRESET_SECTIONS`); a key belongs to one of the two.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Auto = Literal["auto"]
+
+
+def _check_shape(value: int | list[int]) -> int | list[int]:
+    sides = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and len(value) != 2:
+        raise ValueError("imgsz is one number or [width, height]")
+    if any(side < 32 for side in sides):
+        raise ValueError("each side of imgsz is at least 32 pixels")
+    return value
+
+
+ImageSize = Annotated[int | list[int], AfterValidator(_check_shape)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: strict types, and no key that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+# --- what a profile owns ----------------------------------------------------------------------------------------------
+
+
+class Hardware(Section):
+    """The machine that the profile is written for; compared with the machine at hand."""
+
+    gpu: str | None = Field(None, description="Name of the GPU as NVML prints it, or a part of it.")
+    gpus: int = Field(0, ge=0, description="How many GPUs the profile trains on; 0 for the CPU.")
+    vram_gib: Positive | None = Field(None, description="Memory of one GPU, GiB.")
+    ram_gib: Positive | None = Field(None, description="RAM limit of the machine or container, GiB.")
+    cpus: int | None = Field(None, ge=1, description="CPU threads.")
+    shm_gib: Positive | None = Field(None, description="Size of /dev/shm, GiB.")
+    disk_gib: Positive | None = Field(None, description="Free disk space, GiB.")
+    storage: str | None = Field(None, description="What the data lie on (SSD, FSx Lustre, tmpfs, ...).")
+
+
+class Train(Section):
+    """How the machine's processors are used."""
+
+    device: str | int | list[int] = Field(
+        "auto",
+        description="'cpu', a GPU's number, several as 0,1 or [0, 1], or auto: GPU 0 where there is one.",
+    )
+    batch: int = Field(16, ge=1, description="Images in one forward pass, over all GPUs together.")
+    imgsz: ImageSize = Field(
+        640, description="Side of the square in pixels, or [width, height] for a true rectangle."
+    )
+    amp: bool | Literal["fp16", "bf16", "fp32"] = Field(
+        True, description="Mixed precision: true is fp16 on a GPU."
+    )
+    compile: bool | Literal["default", "reduce-overhead", "max-autotune-no-cudagraphs"] = Field(
+        False, description="torch.compile the model."
+    )
+    channels_last: bool | None = Field(
+        None, description="NHWC memory format; null: on with CUDA, off elsewhere."
+    )
+    tf32: bool | None = Field(None, description="TensorFloat-32 matmuls; null leaves PyTorch's own default.")
+    deterministic: bool = Field(True, description="Deterministic algorithms where PyTorch has them.")
+    sync_bn: bool = Field(False, description="Batch statistics over all GPUs (SyncBatchNorm).")
+    micro_batch: int = Field(
+        1, ge=1, description="Compute the batch in this many pieces, with the same gradient."
+    )
+    lr_scaling: Literal["none", "linear"] = Field(
+        "none", description="linear: lr0 is for `lr_base_batch` images a step, and grows in proportion."
+    )
+    lr_base_batch: int = Field(
+        64, ge=1, description="Effective batch that lr0 is stated for (lr_scaling: linear)."
+    )
+    save_period: int = Field(
+        -1, ge=-1, description="Keep a checkpoint every N epochs besides last and best; -1: no."
+    )
+    plots: bool = Field(True, description="Draw label, batch and curve plots into the attempt's folder.")
+
+
+class ValLoader(Section):
+    """Validation's own loader. Null: as Ultralytics does it, twice the training's workers, prefetch 2."""
+
+    workers: int | None = Field(None, ge=0)
+    prefetch_factor: int | None = Field(None, ge=1)
+
+
+class Loader(Section):
+    """How images reach the GPU."""
+
+    workers: Annotated[int, Field(ge=0)] | Auto = Field(
+        "auto",
+        description="Loader processes per GPU; 0 loads in the training process; auto asks the machine.",
+    )
+    prefetch_factor: int | None = Field(
+        None, ge=1, description="Batches that each worker holds ready; null: Ultralytics' own 4."
+    )
+    pin_memory: bool | None = Field(None, description="Page-locked host buffers; null: on with CUDA.")
+    persistent_workers: bool = Field(True, description="Keep the workers alive between epochs.")
+    cache: Literal[False, "ram", "disk"] = Field(
+        False,
+        description="Keep decoded images in RAM (one copy per GPU) or as .npy files in the run's cache folder.",
+    )
+    val: ValLoader = Field(default_factory=ValLoader)
+
+
+class Staging(Section):
+    """Copying the data to faster storage before the training."""
+
+    to: Literal["shm"] | None = Field(
+        None, description="shm: /dev/shm. Use cache: false with it, never a second copy."
+    )
+
+
+class Guard(Section):
+    """What happens when memory runs short. Its thresholds come with the guard; there is nothing to set yet."""
+
+
+class Reference(Section):
+    """Published figures of this very configuration, for comparison. Nothing is decided from them."""
+
+    source: str | None = Field(None, description="The document that the figures come from.")
+    batch: int | None = Field(None, ge=1, description="The batch that they were measured at.")
+    images: int | None = Field(None, ge=1, description="Training images of the run that was measured.")
+    s_per_batch: Positive | None = None
+    vram_gib: Positive | None = Field(None, description="Of one GPU.")
+    ram_gib: Positive | None = None
+    epoch_min: Positive | None = Field(None, description="Minutes an epoch.")
+    stage1_hours: list[Positive] | None = Field(None, description="[from, to] for the whole stage.")
+    stage2_hours: list[Positive] | None = Field(None, description="[from, to] for the whole stage.")
+    map50: Fraction | None = None
+    map50_after_epochs: int | None = Field(None, ge=1)
+    note: str | None = None
+
+
+# --- what a stage preset owns -----------------------------------------------------------------------------------------
+
+
+class Schedule(Section):
+    """How long, in what order, on which classes, and what counts as best."""
+
+    epochs: int = Field(100, ge=1)
+    patience: int = Field(
+        10, ge=0, description="Epochs without improvement before stopping; 0: never stop early."
+    )
+    close_mosaic: int = Field(10, ge=0, description="Mosaic, mixup and cutmix are off for the last N epochs.")
+    seed: int = Field(0, ge=0)
+    select_by: Literal["map50-95", "map50", "recall"] = Field(
+        "map50-95", description="The metric that picks best.pt and that patience watches."
+    )
+    classes: list[str] | None = Field(
+        None,
+        description="Classes to detect, by name in any case, in the order of the head; null: all of the data's.",
+    )
+    single_cls: bool = Field(
+        False, description="One class only: the single name in `classes`; boxes of others are left out."
+    )
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="Share of the training images."
+    )
+    freeze: int | list[int] | None = Field(None, description="Freeze the first N layers, or these.")
+
+
+class Optim(Section):
+    """The optimizer and the learning rate."""
+
+    optimizer: Literal["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSProp", "Adamax", "MuSGD"] | Auto = Field(
+        "SGD", description="auto lets Ultralytics choose, and then lr0 and momentum are its choice too."
+    )
+    lr0: Fraction = 0.01
+    lrf: Fraction = Field(0.01, description="Final learning rate as a share of lr0.")
+    momentum: Fraction = 0.937
+    weight_decay: Fraction = 0.0005
+    warmup_epochs: NonNegative = 3.0
+    warmup_momentum: Fraction = 0.8
+    warmup_bias_lr: Fraction = 0.1
+    cos_lr: bool = False
+    nbs: int = Field(
+        64, ge=1, description="Nominal batch: gradients are accumulated up to about this many images."
+    )
+
+
+class Augment(Section):
+    """Augmentation of the training images."""
+
+    mosaic: Fraction = 1.0
+    mixup: Fraction = 0.0
+    cutmix: Fraction = 0.0
+    copy_paste: Fraction = Field(0.0, description="Needs segments: on box labels it has no effect.")
+    hsv_h: Fraction = 0.015
+    hsv_s: Fraction = 0.7
+    hsv_v: Fraction = 0.4
+    degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    translate: Fraction = 0.1
+    scale: Fraction = 0.5
+    shear: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    perspective: Annotated[float, Field(ge=0.0, le=0.001)] = 0.0
+    flipud: Fraction = 0.0
+    fliplr: Fraction = 0.5
+    bgr: Fraction = 0.0
+    multi_scale: Fraction = Field(0.0, description="Vary imgsz by up to this share of it.")
+
+
+class Loss(Section):
+    """Weights of the loss's terms."""
+
+    box: NonNegative = 7.5
+    cls: NonNegative = 0.5
+    dfl: NonNegative = 1.5
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+class Config(Section):
+    """The resolved configuration of one stage."""
+
+    data: str | None = Field(None, description="The data YAML (Ultralytics' format).")
+    weights: str | None = Field(
+        None,
+        description="Initial weights: a .pt file, a model .yaml (from scratch), or stage-1 for stage 1's best.",
+    )
+    schedule: Schedule = Field(default_factory=Schedule)
+    optim: Optim = Field(default_factory=Optim)
+    augment: Augment = Field(default_factory=Augment)
+    loss: Loss = Field(default_factory=Loss)
+    hardware: Hardware = Field(default_factory=Hardware)
+    train: Train = Field(default_factory=Train)
+    loader: Loader = Field(default_factory=Loader)
+    staging: Staging = Field(default_factory=Staging)
+    guard: Guard = Field(default_factory=Guard)
+    env: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of the training process alone."
+    )
+    reference: Reference = Field(default_factory=Reference)
+
+
+PROFILE_SECTIONS = ("hardware", "train", "loader", "staging", "guard", "env", "reference")
+PRESET_SECTIONS = ("data", "weights", "schedule", "optim", "augment", "loss")
+STAGE_1_WEIGHTS = "stage-1"
+"""The value of `weights` that stands for the best weights of the same run's stage 1."""
+
+
+def section_model(name: str) -> type[Section] | None:
+    """The model of a section; None for the plain keys `data`, `weights` and `env`."""
+    annotation = Config.model_fields[name].annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+
+
+def known_keys(sections: tuple[str, ...] = PRESET_SECTIONS + PROFILE_SECTIONS) -> list[str]:
+    """Every dotted key, e.g. `loader.val.workers`; `env` is open and stands for itself."""
+    return [key for name in sections for key in _keys_below(name, section_model(name))]
+
+
+def _keys_below(prefix: str, model: type[Section] | None) -> list[str]:
+    if model is None:
+        return [prefix]
+    keys = []
+    for name, field in model.model_fields.items():
+        nested = field.annotation if isinstance(field.annotation, type) else None
+        below = nested if nested is not None and issubclass(nested, Section) else None
+        keys += _keys_below(f"{prefix}.{name}", below)
+    return keys
