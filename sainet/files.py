@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)  # the rename itself must survive a power cut too
     except OSError as error:
-        raise _storage_error(error, path) from error
+        raise storage_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -52,7 +52,7 @@ def append_line(path: Path, line: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _storage_error(error, path) from error
+        raise storage_error(error, path) from error
 
 
 class LineTail:
@@ -93,7 +93,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _storage_error(error: OSError, path: Path) -> Exception:
+def storage_error(error: OSError, path: Path) -> Exception:
     """A full disk or quota becomes a `StorageError`; any other `OSError` stays what it is."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageError(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sainet.files import append_line, replace_text
 
 Stage = Literal[1, 2]
+Phase = Literal["starting", "building the model", "scanning labels", "training", "validating", "final evaluation"]
 Metrics = dict[str, float]
 """Validation figures by short name: `precision`, `recall`, `map50`, `map50-95`, all in 0..1."""
 
@@ -51,6 +52,8 @@ class Plan(Message):
     run: str
     stage: Stage
     attempt: int
+    supervisor_pid: int
+    """The process that watches this attempt; the training ends when it is gone."""
     attempt_dir: Path
     weights_dir: Path
     events: Path
@@ -60,6 +63,8 @@ class Plan(Message):
     data: DataPlan
     weights: str
     """The initial weights: a checkpoint's absolute path, or the name of a model YAML to start from scratch."""
+    lock: Path
+    """Held by the training process as long as it lives, so that two never write the same weights."""
     resume: bool
     """Go on from `weights_dir/last.pt` instead of `weights`."""
     select_by: Literal["map50-95", "map50", "recall"]

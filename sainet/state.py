@@ -9,9 +9,9 @@ runs/<name>/
 
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sainet.errors import StorageError
 from sainet.files import replace_text
@@ -72,7 +72,7 @@ class RunState(_Record):
     request: Request
     created_s: float = Field(default_factory=time.time)
     updated_s: float = Field(default_factory=time.time)
-    stages: dict[Stage, StageState]
+    stages: dict[Annotated[Stage, BeforeValidator(int)], StageState]  # JSON's keys are text
 
     @property
     def status(self) -> Status:
@@ -89,6 +89,7 @@ class StageFolder:
         self.weights = root / "weights"
         self.best = self.weights / "best.pt"
         self.last = self.weights / "last.pt"
+        self.lock = root / ".training.lock"
 
     def attempt(self, number: int) -> Path:
         return self.attempts / f"{number:03d}"

@@ -29,7 +29,7 @@ def contradictions(config: Config, places: Mapping[str, str]) -> list[Problem]:
             Problem("`schedule.classes` needs different names, at least one", places.get("schedule.classes"))
         )
     devices = device_list(train.device)
-    if any(not d.isdigit() for d in devices) and devices != ["cpu"]:
+    if any(not (d.isascii() and d.isdigit()) for d in devices) and devices not in (["cpu"], ["auto"]):
         problems.append(
             Problem(
                 f"`train.device` is {train.device!r}",
@@ -38,9 +38,7 @@ def contradictions(config: Config, places: Mapping[str, str]) -> list[Problem]:
             )
         )
     elif len(set(devices)) != len(devices) or not devices:
-        problems.append(
-            Problem(f"`train.device` is {train.device!r}", places.get("train.device"), "each GPU once")
-        )
+        problems.append(Problem(f"`train.device` is {train.device!r}", places.get("train.device"), "each GPU once"))
     elif train.batch % len(devices):
         problems.append(
             Problem(
@@ -79,9 +77,7 @@ def warnings_of(config: Config, origins: Mapping[str, Origin]) -> list[str]:
     if config.train.sync_bn and device_count(config.train.device) == 1:
         checks.append("train.sync_bn has no effect on one device")
     if config.optim.optimizer == "auto":
-        checks.append(
-            "optim.optimizer: auto lets Ultralytics choose; optim.lr0 and optim.momentum are not used"
-        )
+        checks.append("optim.optimizer: auto lets Ultralytics choose; optim.lr0 and optim.momentum are not used")
     double = config.staging.to == "shm" and config.loader.cache
     if double:
         checks.append(
@@ -95,19 +91,13 @@ def _shape_note(config: Config) -> str | None:
     rounded = [-(-side // STRIDE) * STRIDE for side in sides]
     if rounded == sides:
         return None
-    shape = (
-        "x".join(str(side) for side in reversed(rounded))
-        if len(rounded) == 2
-        else f"{rounded[0]}x{rounded[0]}"
-    )
+    shape = "x".join(str(side) for side in reversed(rounded)) if len(rounded) == 2 else f"{rounded[0]}x{rounded[0]}"
     return f"train.imgsz {config.train.imgsz} trains at {shape} (H x W): sides are multiples of the stride {STRIDE}"
 
 
 def _augmentation_notes(config: Config) -> list[str | None]:
     return [
-        "augment.copy_paste needs segments: on box labels it has no effect"
-        if config.augment.copy_paste
-        else None,
+        "augment.copy_paste needs segments: on box labels it has no effect" if config.augment.copy_paste else None,
     ]
 
 
@@ -119,7 +109,7 @@ def _schedule_notes(config: Config) -> list[str | None]:
         f"schedule.close_mosaic {schedule.close_mosaic} covers all {schedule.epochs} epochs: no mosaic"
         if never_mosaic
         else None,
-        f"optim.warmup_epochs {config.optim.warmup_epochs:g} is cut to {schedule.epochs - 1}: the last epoch is a full one"
+        f"optim.warmup_epochs {config.optim.warmup_epochs:g} is cut to {schedule.epochs - 1}: the last epoch has none"
         if short_warmup
         else None,
     ]

@@ -3,6 +3,7 @@
 PyYAML alone would let a duplicate key win silently and read `1e-3` as text; both matter here.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Loader(_BASE):  # type: ignore[misc]  # the C loader where libyaml is there
     """YAML's safe types, and floats such as `1e-3` as YAML 1.2 has them."""
 
+
+_DEEPEST = 6
+"""Levels of keys; `tiers.NAME.loader.val.workers` takes five. The limit also ends anchors that hold themselves."""
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
@@ -44,12 +48,14 @@ def read_entries(path: Path, shown: str) -> list[Entry]:
         return parse_entries(path.read_text(encoding="utf-8"), shown)
     except FileNotFoundError:
         raise ConfigError([Problem("no such file", shown)]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(f"cannot be read: {error}", shown)]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(f"is not UTF-8 text: {error.reason}", shown, "save it as UTF-8")]) from error
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be read: {error.strerror}", shown)]) from error
 
 
 def parse_entries(text: str, shown: str) -> list[Entry]:
-    """`read_entries` for text that is at hand."""
+    """`read_entries` for text that is at hand. Raises `ConfigError`."""
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
@@ -57,14 +63,16 @@ def parse_entries(text: str, shown: str) -> list[Entry]:
             return []
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError([Problem("expected `key: value` lines", f"{shown}:{root.start_mark.line + 1}")])
-        problems = list(_duplicates(root, "", shown))
+        problems = list(_key_problems(root, "", shown))
         if problems:
             raise ConfigError(problems)
         return list(_leaves(loader, root, ""))
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error, shown)]) from error
     except yaml.YAMLError as error:
-        raise ConfigError([Problem(f"not YAML: {error}", shown)]) from error
+        raise ConfigError([Problem(f"not YAML: {str(error).splitlines()[0]}", shown)]) from error
+    except RecursionError:
+        raise ConfigError([Problem("is nested too deeply", shown)]) from None
     finally:
         loader.dispose()
 
@@ -76,40 +84,69 @@ def parse_value(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)  # a SafeLoader with one more number format
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(error.problem or error.context) from error
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def written(value: Any) -> str:
+    """A value on one line as YAML would have it, e.g. `true`, `null`, `[1440, 808]`, `"text"`."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _leaves(loader: Any, node: yaml.MappingNode, prefix: str) -> Iterator[Entry]:
-    loader.flatten_mapping(node)  # merge keys (`<<: *base`)
-    for key_node, value_node in node.value:
-        key = prefix + str(key_node.value)
+    loader.flatten_mapping(node)  # merge keys (`<<: *base`); what they bring comes first, so its own keys replace it
+    for key_node, value_node in {key.value: (key, value) for key, value in node.value}.values():
+        key = prefix + key_node.value
         if isinstance(value_node, yaml.MappingNode):
             yield from _leaves(loader, value_node, f"{key}.")
         else:
             text = value_node.value if isinstance(value_node, yaml.ScalarNode) else None
-            value = loader.construct_object(value_node, deep=True)
-            yield Entry(key, value, text, key_node.start_mark.line + 1)
+            yield Entry(key, _construct(loader, value_node), text, key_node.start_mark.line + 1)
 
 
-def _duplicates(node: yaml.MappingNode, prefix: str, shown: str) -> Iterator[Problem]:
+def _construct(loader: Any, node: yaml.Node) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except ValueError as error:  # PyYAML lets Python's own through, e.g. for the date 2024-99-99
+        raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
+
+def _key_problems(node: yaml.MappingNode, prefix: str, shown: str) -> Iterator[Problem]:
+    """Keys that are not text, have a dot in them, or come twice."""
+    if prefix.count(".") >= _DEEPEST:
+        yield Problem(f"`{prefix}` is nested too deeply", f"{shown}:{node.start_mark.line + 1}")
+        return
     first: dict[str, int] = {}
     for key_node, value_node in node.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
-        if key in first:
-            yield Problem(
-                f"`{prefix}{key}` is set twice (first on line {first[key]})",
-                f"{shown}:{line}",
-                "keep one of the two",
-            )
-        first.setdefault(key, line)
+        line = key_node.start_mark.line + 1
+        problem = _key_problem(key_node, prefix, first)
+        if problem:
+            yield Problem(problem[0], f"{shown}:{line}", problem[1])
+            continue
+        first[key_node.value] = line
         if isinstance(value_node, yaml.MappingNode):
-            yield from _duplicates(value_node, f"{prefix}{key}.", shown)
+            yield from _key_problems(value_node, f"{prefix}{key_node.value}.", shown)
+
+
+def _key_problem(key_node: yaml.Node, prefix: str, first: dict[str, int]) -> tuple[str, str] | None:
+    """What is wrong with one key, and the hint."""
+    if not isinstance(key_node, yaml.ScalarNode):
+        return "a key is a list or a mapping", "keys are names"
+    key = key_node.value
+    if key in first:
+        return f"`{prefix}{key}` is set twice (first on line {first[key]})", "keep one of the two"
+    if "." in key:
+        above, _, below = key.partition(".")
+        hint = f"write `{above}:` and below it `{below}:`" if not prefix else "names have no dots"
+        return f"`{prefix}{key}` has a dot inside one key", hint
+    return None
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, shown: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     where = f"{shown}:{mark.line + 1}" if mark else shown
-    return Problem(
-        f"not valid YAML: {error.problem or error.context}", where, "check indentation, colons and quotes"
-    )
+    return Problem(f"not valid YAML: {error.problem or error.context}", where, "check indentation, colons and quotes")

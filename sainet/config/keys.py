@@ -1,11 +1,14 @@
 """Finding the key that a user means: full and short names, names from other tools, and near misses."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from sainet.config.schema import PRESET_SECTIONS, PROFILE_SECTIONS, known_keys
 
+_STAGES = ("stage1.", "stage2.")
+_VARIABLE = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
 _NOT_SETTINGS = ("reference.", "hardware.")
 """Sections that describe rather than set, so their keys have no short names."""
 
@@ -22,16 +25,10 @@ FOREIGN: dict[str, Foreign] = {
     "batch_size": Foreign("train.batch", "`train.batch` counts the images of all GPUs together"),
     "num_workers": Foreign("loader.workers", "`loader.workers`, per GPU"),
     "precision": Foreign("train.amp", "`train.amp`: 16-mixed is fp16, bf16-mixed is bf16, 32 is fp32"),
-    "half": Foreign(
-        "train.amp", "`train.amp: true` trains in fp16; half is for inference and would train nothing"
-    ),
+    "half": Foreign("train.amp", "`train.amp: true` trains in fp16; half is for inference and would train nothing"),
     "amp_dtype": Foreign("train.amp", "`train.amp`: fp16, bf16 or fp32"),
-    "noval": Foreign(
-        None, "leave it out: every epoch is validated, or there would be no best.pt and no patience"
-    ),
-    "val": Foreign(
-        None, "leave it out: every epoch is validated, or there would be no best.pt and no patience"
-    ),
+    "noval": Foreign(None, "leave it out: every epoch is validated, or there would be no best.pt and no patience"),
+    "val": Foreign(None, "leave it out: every epoch is validated, or there would be no best.pt and no patience"),
     "ddp": Foreign("train.device", "name the GPUs in `train.device`, e.g. 0,1: more than one means DDP"),
     "strategy": Foreign("train.device", "name the GPUs in `train.device`, e.g. 0,1: more than one means DDP"),
     "devices": Foreign("train.device", "`train.device`, e.g. 0 or 0,1"),
@@ -42,18 +39,14 @@ FOREIGN: dict[str, Foreign] = {
     "img": Foreign("train.imgsz", "`train.imgsz`: one number, or [width, height]"),
     "img_size": Foreign("train.imgsz", "`train.imgsz`: one number, or [width, height]"),
     "image_size": Foreign("train.imgsz", "`train.imgsz`: one number, or [width, height]"),
-    "rect": Foreign(
-        "train.imgsz", "`train.imgsz: [width, height]` is a true rectangle, with mosaic and mixup"
-    ),
+    "rect": Foreign("train.imgsz", "`train.imgsz: [width, height]` is a true rectangle, with mosaic and mixup"),
     "prefetch": Foreign("loader.prefetch_factor", "`loader.prefetch_factor`"),
     "lr": Foreign("optim.lr0", "`optim.lr0`, before `train.lr_scaling`"),
     "learning_rate": Foreign("optim.lr0", "`optim.lr0`, before `train.lr_scaling`"),
     "max_epochs": Foreign("schedule.epochs", "`schedule.epochs`"),
     "accumulate": Foreign("optim.nbs", "`optim.nbs`, the number of images to accumulate up to"),
     "accumulate_grad_batches": Foreign("optim.nbs", "`optim.nbs`, the number of images to accumulate up to"),
-    "gradient_accumulation_steps": Foreign(
-        "optim.nbs", "`optim.nbs`, the number of images to accumulate up to"
-    ),
+    "gradient_accumulation_steps": Foreign("optim.nbs", "`optim.nbs`, the number of images to accumulate up to"),
     "mixup_alpha": Foreign("augment.mixup", "`augment.mixup`, a probability"),
     "cutmix_alpha": Foreign("augment.cutmix", "`augment.cutmix`, a probability"),
     "label_smoothing": Foreign(None, "leave it out: Ultralytics removed it and would ignore it"),
@@ -86,9 +79,17 @@ def _short_names() -> dict[str, list[str]]:
     return table
 
 
+def split_stage(key: str) -> tuple[str | None, str]:
+    """`stage2.epochs` -> ("2", "epochs"); a key for both stages -> (None, key)."""
+    for prefix in _STAGES:
+        if key.startswith(prefix):
+            return prefix[5], key.removeprefix(prefix)
+    return None, key
+
+
 def is_known(key: str) -> bool:
-    """True for a dotted key of the schema; `env.ANYTHING` is known."""
-    return key in all_keys() or (key.startswith("env.") and key.count(".") == 1)
+    """True for a dotted key of the schema; `env.NAME` is known for any name that a variable can have."""
+    return (key in all_keys() and key != "env") or _VARIABLE.fullmatch(key) is not None
 
 
 def owner_of(key: str) -> str:
@@ -104,8 +105,12 @@ def expand(name: str) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
+@cache
 def section_names() -> tuple[str, ...]:
-    return PRESET_SECTIONS + PROFILE_SECTIONS
+    """Every name that has keys below it, e.g. `loader`, `loader.val`, `guard` and `env`."""
+    parents = [key.rpartition(".")[0] for key in all_keys() if "." in key]
+    open_or_empty = [name for name in PRESET_SECTIONS + PROFILE_SECTIONS if name == "env" or name not in all_keys()]
+    return tuple(dict.fromkeys([*open_or_empty, *parents]))
 
 
 def advice_for(name: str) -> str:
@@ -114,9 +119,7 @@ def advice_for(name: str) -> str:
     foreign = FOREIGN.get(last.lower())
     if foreign:
         return foreign.advice
-    same_name = [
-        key for key in all_keys() if key.rpartition(".")[2] == last and not key.startswith(_NOT_SETTINGS)
-    ]
+    same_name = [key for key in all_keys() if key.rpartition(".")[2] == last and not key.startswith(_NOT_SETTINGS)]
     if same_name:
         return " or ".join(f"`{key}`" for key in same_name) + f" (a {owner_of(same_name[0])}'s key)"
     near = nearest_keys(name)
@@ -125,9 +128,7 @@ def advice_for(name: str) -> str:
 
 def nearest_keys(name: str) -> list[str]:
     """Up to two known keys that look like `name`, by the whole and by the last part."""
-    by_last = {
-        key.rpartition(".")[2]: key for key in reversed(all_keys()) if not key.startswith(_NOT_SETTINGS)
-    }
+    by_last = {key.rpartition(".")[2]: key for key in reversed(all_keys()) if not key.startswith(_NOT_SETTINGS)}
     whole = difflib.get_close_matches(name, all_keys(), n=2, cutoff=0.75)
     last = [by_last[m] for m in difflib.get_close_matches(name.rpartition(".")[2], by_last, n=2, cutoff=0.7)]
     return [f"`{key}`" for key in dict.fromkeys(whole + last)][:2]

@@ -6,22 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from sainet.config.document import parse_value, read_entries
-from sainet.config.keys import advice_for, all_keys, expand
+from sainet.config.keys import advice_for, all_keys, expand, split_stage
 from sainet.config.library import env_text, is_empty_section, shipped_root
 from sainet.config.origin import Layer, LayerName, Origin, Setting, shown_path
+from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.errors import ConfigError, Problem
 
 PROJECT_FILE = "sainet.yaml"
 _PREFIX = "SAINET_"
-_STAGES = ("stage1.", "stage2.")
-
-
-def split_stage(key: str) -> tuple[str | None, str]:
-    """`stage2.epochs` -> ("2", "epochs"); a key for both stages -> (None, key)."""
-    for prefix in _STAGES:
-        if key.startswith(prefix):
-            return prefix[5], key.removeprefix(prefix)
-    return None, key
+_PATHS = ("data", "weights")
 
 
 def file_layer(path: Path, layer: LayerName) -> Layer:
@@ -48,7 +41,7 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
     for variable in sorted(name for name in environment if name.startswith(_PREFIX)):
         key = _key_of_variable(variable, names)
         if key is None:
-            problems.append(Problem("sainet has no such setting", variable, advice_for(_plain(variable))))
+            problems.append(_unknown_variable(variable))
             continue
         try:
             value = _typed(key, environment[variable])
@@ -56,6 +49,7 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
             problems.append(Problem(f"not a YAML value: {error}", variable))
             continue
         settings.append(Setting(key, value, Origin("environment", "", variable)))
+    problems += _said_twice(settings)
     if problems:
         raise ConfigError(problems)
     return Layer("user", settings)
@@ -85,25 +79,35 @@ def split_set(text: str) -> tuple[str, str, str]:
     """`train.batch=96` as typed after `--set`. Raises `ConfigError` without an equals sign."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(
-            [Problem("expected KEY=VALUE", f"--set {text}", "for example --set train.batch=96")]
-        )
+        raise ConfigError([Problem("expected KEY=VALUE", f"--set {text}", "for example --set train.batch=96")])
     return key.strip(), value.strip(), f"--set {key.strip()}={value.strip()}"
 
 
 def _typed(key: str, text: str) -> Any:
     """Environment variables and paths are text as they stand; everything else is read as YAML would."""
-    return text if key.startswith("env.") or key in {"data", "weights"} else parse_value(text)
+    _, plain = split_stage(key)
+    if plain in _PATHS:
+        return _home(text)
+    return text if plain.startswith("env.") else parse_value(text)
+
+
+def _home(path: str) -> str:
+    """`~` as the shell would have it, which leaves it alone after an equals sign."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:  # no such user
+        return path
 
 
 def _anchored(setting: Setting, folder: Path) -> Setting:
     """A relative path in a configuration file starts at that file; bare weight names are searched for later."""
     _, key = split_stage(setting.key)
-    value = setting.value
-    if not isinstance(value, str) or key not in {"data", "weights"} or Path(value).expanduser().is_absolute():
+    if key not in _PATHS or not isinstance(setting.value, str) or setting.value in {"", STAGE_1_WEIGHTS}:
         return setting
-    if key == "weights" and "/" not in value and not (folder / value).exists():
-        return setting
+    value = _home(setting.value)
+    is_bare_name = key == "weights" and "/" not in value and not (folder / value).exists()
+    if Path(value).is_absolute() or is_bare_name:
+        return replace(setting, value=value)
     return replace(setting, value=str((folder / value).resolve()))
 
 
@@ -113,9 +117,7 @@ def _said_twice(settings: Iterable[Setting]) -> list[Problem]:
     for setting in settings:
         before = first.setdefault(setting.key, setting)
         if before.value != setting.value:
-            problems.append(
-                Problem(f"`{setting.key}` is also set by `{before.where}`", setting.where, "keep one")
-            )
+            problems.append(Problem(f"`{setting.key}` is also set by `{before.where}`", setting.where, "keep one"))
     return problems
 
 
@@ -138,5 +140,7 @@ def _key_of_variable(variable: str, names: Mapping[str, str]) -> str | None:
     return f"{limit}{names[rest]}" if rest in names else None
 
 
-def _plain(variable: str) -> str:
-    return variable.removeprefix(_PREFIX).lower()
+def _unknown_variable(variable: str) -> Problem:
+    name = variable.removeprefix(_PREFIX).lower()
+    advice = f"use the option --{name}" if name in {"profile", "tier"} else advice_for(name)
+    return Problem("sainet has no such setting", variable, advice)

@@ -3,7 +3,8 @@
 import difflib
 from pathlib import Path
 
-from sainet.config.document import Entry, read_entries
+from sainet.config.document import Entry, read_entries, written
+from sainet.config.keys import section_names, split_stage
 from sainet.config.origin import Layer, Origin, Setting, shown_path
 from sainet.errors import ConfigError, Problem
 from sainet.protocol import Stage
@@ -31,28 +32,27 @@ def profile_path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
-            raise ConfigError([Problem(f"no such profile file: {name}", "--profile")])
+            raise ConfigError([Problem(f"no such profile file: {name}")])
         return path.absolute()
     if name not in profile_names():
         near = difflib.get_close_matches(name, profile_names(), n=2, cutoff=0.4)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"the profiles are {', '.join(profile_names())}"
-        )
-        raise ConfigError(
-            [Problem(f"there is no profile `{name}`", "--profile", f"{hint} (sainet profiles ls)")]
-        )
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the profiles are {', '.join(profile_names())}"
+        raise ConfigError([Problem(f"there is no profile `{name}`", hint=f"{hint} (sainet profiles ls)")])
     return shipped_root() / "profiles" / f"{name}.yaml"
 
 
 class Profile:
     """One profile's file: its own settings and those of its tiers."""
 
-    def __init__(self, name: str) -> None:
-        """Raises `ConfigError` for an unknown name or a file that is not YAML."""
-        self.path = profile_path(name)
+    def __init__(self, name: str | Path) -> None:
+        """Raises `ConfigError` for an unknown name, a file that is not YAML, or tiers that are not named sections."""
+        self.path = name.absolute() if isinstance(name, Path) else profile_path(name)
         self.name = self.path.stem
         self.shown = shown_path(self.path, shipped_root())
         self._entries = read_entries(self.path, self.shown)
+        problems = [_tier_problem(entry, self.shown) for entry in self._entries if _is_no_tier(entry)]
+        if problems:
+            raise ConfigError(problems)
 
     @property
     def tiers(self) -> list[str]:
@@ -68,9 +68,7 @@ class Profile:
         """Raises `ConfigError` with the tiers that there are."""
         if tier not in self.tiers:
             known = ", ".join(self.tiers) or "none"
-            raise ConfigError(
-                [Problem(f"profile {self.name} has no tier `{tier}`", "--tier", f"its tiers: {known}")]
-            )
+            raise ConfigError([Problem(f"profile {self.name} has no tier `{tier}`", "--tier", f"its tiers: {known}")])
         prefix = f"tiers.{tier}."
         entries = [
             Entry(e.key.removeprefix(prefix), e.value, e.text, e.line)
@@ -90,10 +88,13 @@ class Profile:
 
 def preset_layer(stage: Stage) -> Layer:
     """The shipped preset of a stage."""
-    name = PRESETS[stage]
-    path = shipped_root() / "presets" / f"{name}.yaml"
-    shown = shown_path(path, shipped_root())
-    return _layer("preset", name, shown, read_entries(path, shown))
+    return preset_file_layer(shipped_root() / "presets" / f"{PRESETS[stage]}.yaml")
+
+
+def preset_file_layer(path: Path) -> Layer:
+    """The preset in a file. Raises `ConfigError` for one that is missing or not YAML."""
+    shown = shown_path(path.absolute(), shipped_root())
+    return _layer("preset", path.stem, shown, read_entries(path, shown))
 
 
 def _layer(kind: str, name: str, shown: str, entries: list[Entry]) -> Layer:
@@ -108,17 +109,22 @@ def _layer(kind: str, name: str, shown: str, entries: list[Entry]) -> Layer:
 
 def env_text(entry: Entry) -> object:
     """The value of an entry; an environment variable is taken as it is written (`8` and `on` stay text)."""
-    return entry.text if entry.key.startswith(("env.", "stage1.env.", "stage2.env.")) else entry.value
+    is_written = entry.text is not None and entry.value is not None
+    return entry.text if is_written and split_stage(entry.key)[1].startswith("env.") else entry.value
 
 
 def is_empty_section(entry: Entry) -> bool:
     """`train:` with nothing below it sets nothing."""
-    from sainet.config.schema import PROFILE_SECTIONS, Config, section_model
+    sections = {"tiers", "stage1", "stage2", *section_names()}
+    return entry.value is None and split_stage(entry.key)[1] in sections
 
-    return entry.value is None and (
-        entry.key in {"tiers", "env", "stage1", "stage2"}
-        or (
-            entry.key in Config.model_fields
-            and (entry.key in PROFILE_SECTIONS or section_model(entry.key) is not None)
-        )
-    )
+
+def _is_no_tier(entry: Entry) -> bool:
+    """`tiers: 3` or `tiers: {fast: 3}`; a tier with nothing in it changes nothing."""
+    section, _, rest = entry.key.partition(".")
+    return section == "tiers" and "." not in rest and entry.value is not None
+
+
+def _tier_problem(entry: Entry, shown: str) -> Problem:
+    hint = "tiers: {NAME: {train: {batch: 64}}}"
+    return Problem(f"`{entry.key}` should hold sections; it is {written(entry.value)}", f"{shown}:{entry.line}", hint)

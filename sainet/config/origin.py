@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-LayerName = Literal[
-    "default", "preset", "profile", "tier", "project", "config", "environment", "command line", "auto"
-]
+LayerName = Literal["default", "preset", "profile", "tier", "project", "config", "environment", "command line", "auto"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """From layers to one configuration in which every value knows where it came from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,8 @@ from typing import Any
 
 from sainet.config.auto import HardwareValues, auto_settings, pick_profile
 from sainet.config.contradictions import contradictions, warnings_of
-from sainet.config.layers import command_line_layer, environment_layer, file_layer, project_layer, split_stage
+from sainet.config.keys import split_stage
+from sainet.config.layers import command_line_layer, environment_layer, file_layer, project_layer
 from sainet.config.library import Profile, preset_layer
 from sainet.config.origin import DEFAULT, Layer, Origin, Setting
 from sainet.config.schema import Config
@@ -59,6 +60,7 @@ def resolve(
     """
     name = pick_profile(hardware) if request.profile == "auto" else request.profile
     layers, problems = _read_layers(stage, name, request, environment, folder)
+    all_read = not problems
     history = {key: [Setting(key, value, DEFAULT)] for key, value in _leaves(Config().model_dump())}
     for layer in layers:
         good, bad = layer_problems(layer)
@@ -68,7 +70,8 @@ def resolve(
     for setting in auto_settings({key: settings[-1].value for key, settings in history.items()}, hardware):
         history[setting.key].append(setting)
     config = Config.model_validate(nested((key, settings[-1].value) for key, settings in history.items()))
-    problems += contradictions(config, {key: settings[-1].where for key, settings in history.items()})
+    if all_read:  # a layer that is missing would make contradictions of its own
+        problems += contradictions(config, {key: settings[-1].where for key, settings in history.items()})
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return Resolved(stage, Path(name).stem, request.tier, config, history)
@@ -84,11 +87,14 @@ def _read_layers(
         profile = Profile(profile_name)
         return [profile.layer(), *([profile.tier_layer(request.tier)] if request.tier else [])]
 
-    readers = [
+    def config_reader(path: str) -> Callable[[], list[Layer]]:
+        return lambda: [file_layer(Path(path), "config")]
+
+    readers: list[Callable[[], list[Layer]]] = [
         lambda: [preset_layer(stage)],
         profile_layers,
         lambda: [layer for layer in [project_layer(folder)] if layer],
-        *[lambda path=path: [file_layer(Path(path), "config")] for path in request.config_files],  # type: ignore[misc]
+        *[config_reader(path) for path in request.config_files],
         lambda: [environment_layer(environment)],
         lambda: [command_line_layer(request.sets)],
     ]

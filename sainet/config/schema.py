@@ -6,7 +6,7 @@ A key that Ultralytics has keeps Ultralytics' name and values. A *profile* owns 
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -17,19 +17,24 @@ Auto = Literal["auto"]
 def _check_shape(value: int | list[int]) -> int | list[int]:
     sides = value if isinstance(value, list) else [value]
     if isinstance(value, list) and len(value) != 2:
-        raise ValueError("imgsz is one number or [width, height]")
+        raise ValueError("one number or [width, height]")
     if any(side < 32 for side in sides):
-        raise ValueError("each side of imgsz is at least 32 pixels")
+        raise ValueError("at least 32 pixels a side")
     return value
 
 
-ImageSize = Annotated[int | list[int], AfterValidator(_check_shape)]
+_SIDE = {"type": "integer", "minimum": 32}
+ImageSize = Annotated[
+    int | list[int],
+    AfterValidator(_check_shape),
+    WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}]}),
+]
 
 
 class Section(BaseModel):
     """A section of the configuration: strict types, and no key that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 # --- what a profile owns ----------------------------------------------------------------------------------------------
@@ -55,53 +60,41 @@ class Train(Section):
         "auto",
         description="'cpu', a GPU's number, several as 0,1 or [0, 1], or auto: GPU 0 where there is one.",
     )
-    batch: int = Field(16, ge=1, description="Images in one forward pass, over all GPUs together.")
-    imgsz: ImageSize = Field(
-        640, description="Side of the square in pixels, or [width, height] for a true rectangle."
-    )
-    amp: bool | Literal["fp16", "bf16", "fp32"] = Field(
-        True, description="Mixed precision: true is fp16 on a GPU."
-    )
+    batch: int = Field(16, ge=1, le=65536, description="Images in one forward pass, over all GPUs together.")
+    imgsz: ImageSize = Field(640, description="Side of the square in pixels, or [width, height] for a true rectangle.")
+    amp: bool | Literal["fp16", "bf16", "fp32"] = Field(True, description="Mixed precision: true is fp16 on a GPU.")
     compile: bool | Literal["default", "reduce-overhead", "max-autotune-no-cudagraphs"] = Field(
         False, description="torch.compile the model."
     )
-    channels_last: bool | None = Field(
-        None, description="NHWC memory format; null: on with CUDA, off elsewhere."
-    )
+    channels_last: bool | None = Field(None, description="NHWC memory format; null: on with CUDA, off elsewhere.")
     tf32: bool | None = Field(None, description="TensorFloat-32 matmuls; null leaves PyTorch's own default.")
     deterministic: bool = Field(True, description="Deterministic algorithms where PyTorch has them.")
     sync_bn: bool = Field(False, description="Batch statistics over all GPUs (SyncBatchNorm).")
-    micro_batch: int = Field(
-        1, ge=1, description="Compute the batch in this many pieces, with the same gradient."
-    )
+    micro_batch: int = Field(1, ge=1, description="Compute the batch in this many pieces, with the same gradient.")
     lr_scaling: Literal["none", "linear"] = Field(
         "none", description="linear: lr0 is for `lr_base_batch` images a step, and grows in proportion."
     )
-    lr_base_batch: int = Field(
-        64, ge=1, description="Effective batch that lr0 is stated for (lr_scaling: linear)."
-    )
-    save_period: int = Field(
-        -1, ge=-1, description="Keep a checkpoint every N epochs besides last and best; -1: no."
-    )
+    lr_base_batch: int = Field(64, ge=1, description="Effective batch that lr0 is stated for (lr_scaling: linear).")
+    save_period: int = Field(-1, ge=-1, description="Keep a checkpoint every N epochs besides last and best; -1: no.")
     plots: bool = Field(True, description="Draw label, batch and curve plots into the attempt's folder.")
 
 
 class ValLoader(Section):
     """Validation's own loader. Null: as Ultralytics does it, twice the training's workers, prefetch 2."""
 
-    workers: int | None = Field(None, ge=0)
-    prefetch_factor: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=0, le=1024)
+    prefetch_factor: int | None = Field(None, ge=1, le=1024)
 
 
 class Loader(Section):
     """How images reach the GPU."""
 
-    workers: Annotated[int, Field(ge=0)] | Auto = Field(
+    workers: Annotated[int, Field(ge=0, le=1024)] | Auto = Field(
         "auto",
         description="Loader processes per GPU; 0 loads in the training process; auto asks the machine.",
     )
     prefetch_factor: int | None = Field(
-        None, ge=1, description="Batches that each worker holds ready; null: Ultralytics' own 4."
+        None, ge=1, le=1024, description="Batches that each worker holds ready; null: Ultralytics' own 4."
     )
     pin_memory: bool | None = Field(None, description="Page-locked host buffers; null: on with CUDA.")
     persistent_workers: bool = Field(True, description="Keep the workers alive between epochs.")
@@ -115,9 +108,7 @@ class Loader(Section):
 class Staging(Section):
     """Copying the data to faster storage before the training."""
 
-    to: Literal["shm"] | None = Field(
-        None, description="shm: /dev/shm. Use cache: false with it, never a second copy."
-    )
+    to: Literal["shm"] | None = Field(None, description="shm: /dev/shm. Use cache: false with it, never a second copy.")
 
 
 class Guard(Section):
@@ -147,12 +138,10 @@ class Reference(Section):
 class Schedule(Section):
     """How long, in what order, on which classes, and what counts as best."""
 
-    epochs: int = Field(100, ge=1)
-    patience: int = Field(
-        10, ge=0, description="Epochs without improvement before stopping; 0: never stop early."
-    )
+    epochs: int = Field(100, ge=1, le=100_000)
+    patience: int = Field(10, ge=0, description="Epochs without improvement before stopping; 0: never stop early.")
     close_mosaic: int = Field(10, ge=0, description="Mosaic, mixup and cutmix are off for the last N epochs.")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
     select_by: Literal["map50-95", "map50", "recall"] = Field(
         "map50-95", description="The metric that picks best.pt and that patience watches."
     )
@@ -163,9 +152,7 @@ class Schedule(Section):
     single_cls: bool = Field(
         False, description="One class only: the single name in `classes`; boxes of others are left out."
     )
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        1.0, description="Share of the training images."
-    )
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(1.0, description="Share of the training images.")
     freeze: int | list[int] | None = Field(None, description="Freeze the first N layers, or these.")
 
 
@@ -183,9 +170,7 @@ class Optim(Section):
     warmup_momentum: Fraction = 0.8
     warmup_bias_lr: Fraction = 0.1
     cos_lr: bool = False
-    nbs: int = Field(
-        64, ge=1, description="Nominal batch: gradients are accumulated up to about this many images."
-    )
+    nbs: int = Field(64, ge=1, description="Nominal batch: gradients are accumulated up to about this many images.")
 
 
 class Augment(Section):
@@ -223,9 +208,10 @@ class Loss(Section):
 class Config(Section):
     """The resolved configuration of one stage."""
 
-    data: str | None = Field(None, description="The data YAML (Ultralytics' format).")
+    data: str | None = Field(None, min_length=1, description="The data YAML (Ultralytics' format).")
     weights: str | None = Field(
         None,
+        min_length=1,
         description="Initial weights: a .pt file, a model .yaml (from scratch), or stage-1 for stage 1's best.",
     )
     schedule: Schedule = Field(default_factory=Schedule)

@@ -7,12 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sainet.config.keys import FOREIGN, advice_for, is_known, owner_of, section_names
-from sainet.config.layers import split_stage
+from sainet.config.document import written
+from sainet.config.keys import FOREIGN, advice_for, is_known, owner_of, section_names, split_stage
 from sainet.config.origin import Layer, Setting
 from sainet.config.schema import Config
 from sainet.errors import Problem
 
+_NULL_HINT = "give it a value, or leave it out for the default"
 _HINTS = {
     "loader.cache": "Ultralytics' `true` is `ram`",
     "train.imgsz": "for example 1440, or [1440, 808] for a rectangle 1440 wide",
@@ -50,13 +51,11 @@ def _key_problem(setting: Setting, kind: str) -> Problem | None:
     limit, key = split_stage(setting.key)
     if limit and kind != "user":
         hint = "do that in sainet.yaml or with --set"
-        return Problem(
-            f"`{setting.key}` limits a key to one stage, which a {kind} cannot", setting.where, hint
-        )
-    if key in section_names() and not is_known(key):
-        return Problem(f"`{key}` is a section: its keys go below it", setting.where)
+        return Problem(f"`{setting.key}` limits a key to one stage, which a {kind} cannot", setting.where, hint)
+    if key in section_names() or key in {"stage1", "stage2"}:
+        return Problem(f"`{key}` is a section: it takes keys, not a value", setting.where, f"name the key: {key}.KEY")
     if not is_known(key):
-        return _unknown(key, setting.where, kind)
+        return _unknown(key, setting.where)
     owner = owner_of(key)
     if kind == "preset" and owner == "profile":
         return Problem(f"`{key}` belongs to a profile, not to a stage preset", setting.where, _elsewhere(key))
@@ -65,14 +64,16 @@ def _key_problem(setting: Setting, kind: str) -> Problem | None:
     return None
 
 
-def _unknown(key: str, where: str, kind: str) -> Problem:
-    last = key.rpartition(".")[2].lower()
-    if kind == "user" and key.partition(".")[0] in {"tiers", "profile", "tier"}:
-        return Problem(
-            f"`{key}` cannot be set here", where, "choose with --profile and --tier; tiers live in profiles"
-        )
-    if last in FOREIGN:
-        return Problem(f"sainet has no `{key}`", where, FOREIGN[last].advice)
+def _unknown(key: str, where: str) -> Problem:
+    above, _, last = key.rpartition(".")
+    if key.partition(".")[0] in {"tiers", "profile", "tier"}:
+        return Problem(f"`{key}` cannot be set here", where, "choose with --profile and --tier; tiers live in profiles")
+    if key.startswith("env."):
+        return Problem(f"`{key}` is not a name that a variable can have", where, "letters, digits and _")
+    if is_known(above):
+        return Problem(f"`{above}` takes a value: it has no keys below it", where)
+    if last.lower() in FOREIGN:
+        return Problem(f"sainet has no `{key}`", where, FOREIGN[last.lower()].advice)
     return Problem(f"unknown key `{key}`", where, advice_for(key))
 
 
@@ -93,9 +94,8 @@ def _value_problems(settings: Sequence[Setting]) -> dict[int, Problem]:
         except ValidationError as error:
             for key, details in _by_key(error, by_key).items():
                 setting = by_key[key]
-                found[id(setting)] = Problem(
-                    _describe(key, setting.value, details), setting.where, _HINTS.get(key)
-                )
+                hint = _NULL_HINT if setting.value is None else _HINTS.get(key)
+                found[id(setting)] = Problem(_describe(key, setting.value, details), setting.where, hint)
     return found
 
 
@@ -111,10 +111,15 @@ def _by_key(error: ValidationError, keys: Container[str]) -> dict[str, list[Erro
 
 def _describe(key: str, value: Any, details: Sequence[ErrorDetails]) -> str:
     wanted = list(dict.fromkeys(_wanted(d) for d in details))
-    return f"`{key}` should be {' or '.join(wanted)}; it is {value!r}"
+    return f"`{key}` should be {' or '.join(wanted)}; it is {written(value)}"
 
 
 def _wanted(details: ErrorDetails) -> str:
+    place = details["loc"][-1]
+    return f"{_expected(details)} at place {place + 1}" if isinstance(place, int) else _expected(details)
+
+
+def _expected(details: ErrorDetails) -> str:
     context = details.get("ctx", {})
     match details["type"]:
         case "bool_type":
@@ -127,6 +132,10 @@ def _wanted(details: ErrorDetails) -> str:
             return "text"
         case "list_type":
             return "a list"
+        case "finite_number":
+            return "a finite number"
+        case "string_too_short":
+            return "text that is not empty"
         case "literal_error":
             return str(context["expected"]).replace("False", "false")
         case "greater_than_equal":

@@ -1,0 +1,92 @@
+"""What `--dry-run` prints: everything that would happen, without starting anything and without torch."""
+
+from typing import Any
+
+import typer
+
+from sainet.cli.output import print_json, warn
+from sainet.config.resolve import Resolved
+from sainet.config.show import ordered_keys, origin_lines
+from sainet.run.arguments import accumulation
+from sainet.run.launch import command
+from sainet.run.prediction import predicted_time
+from sainet.run.preflight import Preflight
+from sainet.workflow import Workflow
+
+
+def dry_run(workflow: Workflow, *, json: bool) -> None:
+    """Print the plan of every stage, then raise what a real start would be refused for.
+
+    What is not named yet (data, weights) is a warning here.
+    """
+    resolved = workflow.resolve()
+    state = workflow.folder.read_state() if workflow.folder.exists else None
+    found = workflow.inspect(resolved, state)
+    stages = [_as_json(workflow, preflight) for preflight in found.values()]
+    if json:
+        print_json(stages[0] if len(stages) == 1 else {"stages": stages})
+    else:
+        for preflight, described in zip(found.values(), stages, strict=True):
+            _print_stage(preflight, described)
+    for preflight in found.values():
+        for text in _warnings(preflight):
+            warn(f"stage {preflight.resolved.stage}: {text}")
+    for preflight in found.values():
+        preflight.require_named()
+
+
+def _as_json(workflow: Workflow, found: Preflight) -> dict[str, Any]:
+    resolved = found.resolved
+    plan = workflow.folder.stage(resolved.stage).plan(1)
+    images = found.source.train_images if found.source else None
+    return {
+        "profile": resolved.profile,
+        "tier": resolved.tier,
+        "stage": resolved.stage,
+        "run": str(workflow.folder.root),
+        "config": resolved.config.model_dump(),
+        "origins": {key: str(origin) for key, origin in resolved.origins.items()},
+        "command": command(plan),
+        "weights": found.weights,
+        "images": {"train": found.source.train_images, "val": found.source.val_images} if found.source else None,
+        "workers": found.workers,
+        "effective_batch": _effective_batch(resolved),
+        "predicted_time": predicted_time(resolved, images),
+        "warnings": _warnings(found),
+    }
+
+
+def _warnings(found: Preflight) -> list[str]:
+    return found.warnings + [f"not named yet: {error.message}" for error in found.open_questions]
+
+
+def _effective_batch(resolved: Resolved) -> int:
+    batch, nbs = resolved.config.train.batch, resolved.config.optim.nbs
+    return batch * accumulation(batch, nbs)
+
+
+def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
+    resolved = found.resolved
+    tier = f", tier {resolved.tier}" if resolved.tier else ""
+    typer.echo(f"stage {resolved.stage}: profile {resolved.profile}{tier}, run {described['run']}")
+    for line in origin_lines(resolved, ordered_keys(resolved)):
+        typer.echo(f"  {line}" if line else "")
+    typer.echo("")
+    batch = resolved.config.train.batch
+    facts = {
+        "data": _data_line(found),
+        "weights": found.weights or resolved.config.weights,
+        "optimizer step": f"{described['effective_batch']} images ({described['effective_batch'] // batch} x {batch})",
+        "predicted time": described["predicted_time"] or "nothing published for this configuration",
+        "command": " ".join(described["command"]),
+    }
+    for name, fact in facts.items():
+        typer.echo(f"  {name}: {fact}")
+
+
+def _data_line(found: Preflight) -> str:
+    if found.source is None:
+        return "not read"
+    names = ", ".join(found.data.target_names.values()) if found.data else "?"
+    return f"{found.source.yaml}: {found.source.train_images} train, {found.source.val_images} val images; {names}"
+

@@ -1,0 +1,15 @@
+"""The machine's figures in the form that the configuration asks for."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sainet.config.auto import HardwareValues
+
+
+def hardware_values() -> "HardwareValues":
+    """What `auto` is resolved from on this machine: its usable CPU threads and the GPUs that CUDA would see."""
+    from sainet.config.auto import HardwareValues
+    from sainet.hardware.machine import read_machine
+
+    machine = read_machine()
+    return HardwareValues(machine.cpus, tuple(gpu.name for gpu in machine.gpus.gpus if gpu.visible))

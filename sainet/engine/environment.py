@@ -1,0 +1,61 @@
+"""The surroundings in which Ultralytics is imported: no network, no installs, no settings but our own.
+
+`seal` must run before the first import of `ultralytics`, which reads all of this at import time.
+"""
+
+import json
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+_SETTINGS = {
+    "settings_version": "0.0.8",
+    "datasets_dir": "",
+    "weights_dir": "",
+    "runs_dir": "",
+    "uuid": "",
+    "sync": False,
+    "api_key": "",
+    "openai_api_key": "",
+    **dict.fromkeys(
+        ["clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb", "vscode_msg", "openvino_msg"], False
+    ),
+}
+"""Ultralytics' settings of schema 0.0.8 with everything off that would talk to somebody.
+
+Written whole, or Ultralytics would complete it with its own defaults and a warning.
+"""
+
+
+def seal(folder: Path) -> None:
+    """Give Ultralytics a private configuration folder below `folder` and shut every way to the network.
+
+    The user's own Ultralytics settings are neither read nor written.
+    """
+    os.environ.update(
+        YOLO_OFFLINE="1",  # no version check, no connectivity probe, no telemetry
+        YOLO_AUTOINSTALL="False",  # never pip install while somebody pays for the machine
+        YOLO_CONFIG_DIR=str(folder),
+        MPLCONFIGDIR=str(folder / "matplotlib"),
+        YOLO_VERBOSE="True",
+    )
+    # Ultralytics appends its own name to a YOLO_CONFIG_DIR, as it does to any configuration folder.
+    private = folder / "Ultralytics"
+    private.mkdir(parents=True, exist_ok=True)
+    settings = dict(_SETTINGS)
+    for key in ("datasets_dir", "weights_dir", "runs_dir"):
+        settings[key] = str(private / key.removesuffix("_dir"))
+    (private / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    _stand_in_font(private)
+
+
+def _stand_in_font(private: Path) -> None:
+    """Plots ask for Arial, which Ultralytics would download; matplotlib ships a free font that can stand in."""
+    spec = find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        return
+    font = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    for name in ("Arial.ttf", "Arial.Unicode.ttf"):
+        if font.exists() and not (private / name).exists():
+            shutil.copyfile(font, private / name)

@@ -1,0 +1,30 @@
+"""Validation by the metric that the user selects by."""
+
+from typing import Any, Literal
+
+from ultralytics.models.yolo.detect import DetectionValidator
+
+_METRICS = {
+    "precision": "metrics/precision(B)",
+    "recall": "metrics/recall(B)",
+    "map50": "metrics/mAP50(B)",
+    "map50-95": "metrics/mAP50-95(B)",
+}
+
+
+def short_metrics(stats: dict[str, Any]) -> dict[str, float]:
+    """Ultralytics' figures under the names of the protocol."""
+    return {short: float(stats[name]) for short, name in _METRICS.items() if name in stats}
+
+
+class StageValidator(DetectionValidator):  # type: ignore[misc]  # ultralytics has no types
+    """Reports `select_by` as the fitness, which best.pt and early stopping both go by."""
+
+    select_by: Literal["map50-95", "map50", "recall"] = "map50-95"
+
+    def get_stats(self) -> dict[str, Any]:
+        stats: dict[str, Any] = super().get_stats()
+        # The validator is where upstream takes the fitness from: changing it later would leave best_fitness behind.
+        if self.select_by != "map50-95":
+            stats["fitness"] = stats[_METRICS[self.select_by]]
+        return stats

@@ -1,0 +1,74 @@
+"""The training process: `python -m sainet.engine.worker PLAN.json`.
+
+Ends with the exit codes of `sainet.errors`; 143 when it was asked to stop.
+"""
+
+import contextlib
+import errno
+import faulthandler
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from sainet.engine.environment import seal
+from sainet.engine.lifeline import Stopped, hold_lock, stop_on_sigterm, tie_to_parent
+from sainet.errors import SainetError
+from sainet.files import storage_error
+from sainet.protocol import Plan, ProcessFailed, append_event
+
+
+def main(arguments: list[str]) -> int:
+    """Train what the plan says; the return value is the exit code."""
+    plan = Plan.read(Path(arguments[0]))
+    tie_to_parent(plan.supervisor_pid)
+    stop_on_sigterm()
+    faulthandler.enable()
+    try:
+        with hold_lock(plan.lock):
+            _train(plan)
+    except Stopped:
+        return 143
+    except SainetError as error:
+        return _give_up(plan, error.code, error.message, error.hint)
+    except OSError as error:
+        traceback.print_exc()
+        known = storage_error(error, Path(error.filename or plan.attempt_dir))
+        if error.errno in {errno.ENOSPC, errno.EDQUOT} and isinstance(known, SainetError):
+            return _give_up(plan, known.code, known.message, known.hint)
+        return _give_up(plan, 1, _first_line(error), None)
+    except Exception as error:
+        traceback.print_exc()
+        return _give_up(plan, 1, _first_line(error), None)
+    return 0
+
+
+def _train(plan: Plan) -> None:
+    seal(plan.cache_dir / "ultralytics")
+    from sainet.engine.reporting import Reporter
+    from sainet.engine.training import StageTraining
+
+    StageTraining(plan, Reporter(plan)).train()
+
+
+def _give_up(plan: Plan, exit_code: int, message: str, hint: str | None) -> int:
+    print(f"sainet: {message}", file=sys.stderr)
+    event = ProcessFailed(
+        stage=plan.stage, attempt=plan.attempt, exit_code=exit_code, message=message, hint=hint
+    )
+    with contextlib.suppress(SainetError, OSError):  # the disk that is full may be this one; the exit code says it
+        append_event(plan.events, event)
+    return exit_code
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Plot threads and loader workers must not hold up a process that has said how it ended.
+    os._exit(code)

@@ -1,0 +1,224 @@
+"""Runs and stages as tables for people and as values for JSON, and how figures are written for people.
+
+In JSON, sizes are bytes, times are Unix seconds and durations are seconds; a figure that is not a number is null.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sainet.protocol import EpochDone, Metrics, Stage
+from sainet.report.runs import AttemptHistory, RunSummary, StageSummary, UnreadableRun
+from sainet.state import Attempt, Status
+
+__all__ = [
+    "ago",
+    "attempt_dict",
+    "attempt_text",
+    "duration",
+    "gib",
+    "metrics_text",
+    "moment",
+    "near",
+    "profile_text",
+    "run_dict",
+    "runs_table",
+    "stage_table",
+    "status_text",
+]
+
+_GIB = 1024**3
+_METRICS = {"precision": "precision", "recall": "recall", "map50": "mAP50", "map50-95": "mAP50-95"}
+_STAGES: tuple[Stage, ...] = (1, 2)
+_STYLES: dict[Status, str] = {
+    "done": "green",
+    "running": "cyan",
+    "interrupted": "yellow",
+    "failed": "bold red",
+    "pending": "dim",
+}
+
+
+def gib(size_bytes: int) -> str:
+    """The number of GiB, to a tenth, without the unit."""
+    return f"{size_bytes / _GIB:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units of a time: `42s`, `7m12s`, `5h10m`, `2d03h`."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days}d{h:02d}h"
+    if hours:
+        return f"{h}h{m:02d}m"
+    return f"{m}m{s:02d}s" if minutes else f"{s}s"
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in one unit; a clock that was set back is `just now`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
+
+
+def moment(time_s: float) -> str:
+    """A Unix time in this machine's time zone, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+
+
+def near(path: Path, here: Path) -> Path:
+    """`path` as one would type it in the folder `here`."""
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def metrics_text(metrics: Metrics, names: Sequence[str] = tuple(_METRICS)) -> str:
+    """Those of `names` that were measured, as `mAP50 0.712  mAP50-95 0.431`."""
+    return "  ".join(f"{_METRICS[name]} {metrics[name]:.3f}" for name in names if name in metrics)
+
+
+def profile_text(run: RunSummary) -> str:
+    """A run's profile, and its tier if it has one: `h200/fast`."""
+    return f"{run.profile}/{run.tier}" if run.tier else run.profile
+
+
+def status_text(run: RunSummary | UnreadableRun) -> Text:
+    """A run's status in its colour."""
+    if isinstance(run, UnreadableRun):
+        return Text("unreadable", style="bold red")
+    return _status(run.status).append(" (process gone)" if run.process_gone else "")
+
+
+def stage_table(stages: Sequence[StageSummary], *, here: Path) -> Group:
+    """How each stage went, and below it where its best weights are: relative to `here`, if they are below that."""
+    table = _table("stage", "status")
+    for column in ("epochs", *_METRICS.values(), "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for stage in stages:
+        figures = [_figure(stage.metrics, name) for name in _METRICS]
+        table.add_row(str(stage.stage), _status(stage.status), _epochs(stage), *figures, duration(stage.seconds))
+    return Group(table, *(_weights(stage, here) for stage in stages if stage.weights))
+
+
+def runs_table(runs: Sequence[RunSummary | UnreadableRun], *, now_s: float) -> Table:
+    """A run a line; `now_s` is the Unix time that the last column counts from."""
+    table = _table("run", "command", "profile", "status", "at")
+    for stage in _STAGES:
+        table.add_column(f"mAP50\nstage {stage}", justify="right", no_wrap=True)
+    table.add_column("updated", justify="right", no_wrap=True)
+    for run in runs:
+        if isinstance(run, UnreadableRun):
+            table.add_row(Text(run.name), "", "", status_text(run))
+        else:
+            table.add_row(*_run_row(run), ago(now_s - run.updated_s))
+    return table
+
+
+def attempt_text(history: AttemptHistory, *, running: bool, here: Path) -> Text:
+    """What happened in one attempt, a few lines; `running` if it goes on at this moment."""
+    attempt, text = history.attempt, Text()
+    text.append(f"stage {history.stage}, attempt {attempt.number}", style="bold")
+    text.append(f"  {moment(attempt.started_s)}  {_end(attempt, running)}\n")
+    if attempt.reason:
+        text.append(f"  {attempt.reason}\n")
+    if history.epochs:
+        text.append(f"  {_epochs_text(history.epochs)}\n")
+    for warning in history.warnings:
+        text.append("  warning: ", style="yellow").append(f"{warning.message}\n")
+    for failure in history.failures:
+        text.append("  failed: ", style="bold red").append(f"{failure.message}\n")
+        if failure.hint:
+            text.append("    hint: ", style="cyan").append(f"{failure.hint}\n")
+    return text.append(f"  log: {near(history.log, here)}")
+
+
+def run_dict(run: RunSummary | UnreadableRun) -> dict[str, Any]:
+    """A run for JSON; one that cannot be read has the status `unreadable` and says why in `problem`."""
+    status = {"status": "unreadable"} if isinstance(run, UnreadableRun) else {}
+    return {key: _plain(value) for key, value in (asdict(run) | status).items()}
+
+
+def attempt_dict(history: AttemptHistory) -> dict[str, Any]:
+    """An attempt for JSON, with its epochs, warnings and failures. Epochs count from 0, as in `events.jsonl`."""
+    shown = {"time_s", "exit_code", "message", "hint"}
+    values = {
+        "stage": history.stage,
+        **history.attempt.model_dump(),
+        "log": history.log,
+        "epochs": [event.model_dump(exclude={"event", "stage", "attempt"}) for event in history.epochs],
+        "warnings": [event.model_dump(include=shown) for event in history.warnings],
+        "failures": [event.model_dump(include=shown) for event in history.failures],
+    }
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """The same value of things that JSON has: no paths, and no NaN of a training that diverged."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case Path():
+            return str(value)
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def _run_row(run: RunSummary) -> Iterator[RenderableType]:
+    best = {stage.stage: _figure(stage.metrics, "map50") for stage in run.stages}
+    yield Text(run.name)
+    yield run.command
+    yield Text(profile_text(run))
+    yield status_text(run)
+    yield f"{run.current.stage}: {_epochs(run.current)}"
+    yield from (best.get(stage, "") for stage in _STAGES)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _weights(stage: StageSummary, here: Path) -> Text:
+    path = str(near(stage.weights, here)) if stage.weights else "none"
+    return Text.assemble((f"stage {stage.stage} weights  ", "bold"), path, overflow="fold")
+
+
+def _end(attempt: Attempt, running: bool) -> str:
+    if attempt.ended_s is None:
+        return "running" if running else "its end was not recorded"
+    code = "" if attempt.exit_code is None else f"  exit code {attempt.exit_code}"
+    return f"{duration(attempt.ended_s - attempt.started_s)}{code}"
+
+
+def _epochs_text(epochs: Sequence[EpochDone]) -> str:
+    first, last = epochs[0], epochs[-1]
+    best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
+    text = f"epochs {first.epoch + 1} to {last.epoch + 1} of {last.epochs}"
+    return f"{text}, best {best.epoch + 1}: {metrics_text(best.metrics)}" if best else text
+
+
+def _status(status: Status) -> Text:
+    return Text(status, style=_STYLES[status])
+
+
+def _epochs(stage: StageSummary) -> str:
+    early = " (early)" if stage.stopped_early else ""
+    return f"{stage.epochs_done}/{'?' if stage.epochs is None else stage.epochs}{early}"
+
+
+def _figure(metrics: Metrics, name: str) -> str:
+    return f"{metrics[name]:.3f}" if name in metrics else "-"

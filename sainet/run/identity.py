@@ -1,0 +1,41 @@
+"""Which settings make a training what it is, so that a resume cannot turn it into another one."""
+
+from pathlib import Path
+from typing import Any
+
+from sainet.config.resolve import Resolved
+from sainet.errors import Problem, UsageError
+
+_SECTIONS = ("data", "weights", "schedule", "optim", "augment", "loss", "train")
+_FREE = frozenset({"train.device", "train.save_period", "train.plots", "schedule.patience"})
+"""Keys of these sections that may change between two attempts; those of other sections all may."""
+
+
+def training_identity(resolved: Resolved) -> dict[str, Any]:
+    """Dotted key to value for every setting that a resume must not change."""
+    identity = {
+        key: resolved.value(key)
+        for key in resolved.history
+        if key.partition(".")[0] in _SECTIONS and key not in _FREE
+    }
+    if identity.get("data"):
+        identity["data"] = str(Path(identity["data"]).expanduser().resolve())
+    return identity
+
+
+def check_same_training(before: dict[str, Any], resolved: Resolved, *, run: str) -> None:
+    """Raises `UsageError` naming every setting that differs from the attempts before."""
+    now = training_identity(resolved)
+    problems = [
+        Problem(
+            f"stage {resolved.stage} of run {run} is trained with {key} = {before.get(key)!r}, not {now.get(key)!r}",
+            str(resolved.origin(key)),
+            "drop the change to go on, or start a new training with another --run",
+        )
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    if problems:
+        error = UsageError(problems[0].message, where=problems[0].where, hint=problems[0].hint)
+        error.problems = tuple(problems)
+        raise error

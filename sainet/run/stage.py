@@ -1,0 +1,243 @@
+"""One attempt at one stage: start it, watch it, and write into state.json what became of it."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sainet.errors import Interrupted, SainetError, error_for_exit_code
+from sainet.files import LineTail, last_lines, replace_text
+from sainet.hardware.process import end_group, process_started_s
+from sainet.hardware.ram import read_ram
+from sainet.protocol import (
+    EpochDone,
+    Event,
+    Orders,
+    Plan,
+    ProcessFailed,
+    Stage,
+    StageDone,
+    StageFailed,
+    StageInterrupted,
+    StageStarted,
+    TrainingDone,
+    TrainingStarted,
+    append_event,
+    parse_event,
+)
+from sainet.run.arguments import trainer_arguments
+from sainet.run.launch import start
+from sainet.run.preflight import Preflight
+from sainet.run.signals import Caught
+from sainet.state import Attempt, RunFolder, RunState, StageFolder, StageState
+
+_POLL_S = 0.2
+_MEMORY_EVERY_S = 1.0
+_STOP_GRACE_S = 15.0
+_SAME_PROCESS_S = 2.0
+
+
+class View(Protocol):
+    """Who shows the run to a person."""
+
+    def handle(self, event: Event) -> None: ...
+
+    def show_memory(self, working_set_bytes: int, limit_bytes: int) -> None: ...
+
+
+@dataclass
+class StageRun:
+    """Drives one stage of a run to its end. The caller holds the run's lock."""
+
+    folder: RunFolder
+    state: RunState
+    stage: Stage
+    preflight: Preflight
+    view: View
+    caught: Caught
+    _done: TrainingDone | None = field(default=None, init=False)
+    _failed: ProcessFailed | None = field(default=None, init=False)
+
+    def run(self) -> StageState:
+        """Train until the stage is done.
+
+        Raises `Interrupted` when asked to stop, and the error of its exit code when the training process fails;
+        either way state.json says so and the stage can be resumed.
+        """
+        self._end_leftovers()
+        attempt = Attempt(number=len(self.record.attempts) + 1, started_s=time.time())
+        plan = self._write_plan(attempt)
+        self.record.attempts.append(attempt)
+        self.record.status = "running"
+        self.folder.write_state(self.state)
+        tail = LineTail(self.folder.events, from_end=True)
+        log = self.paths.log(attempt.number)
+        process = start(self.paths.plan(attempt.number), log, self.preflight.resolved.config.env)
+        try:
+            attempt.pid, attempt.pid_started_s = process.pid, process_started_s(process.pid)
+            self.folder.write_state(self.state)
+            self._say(StageStarted(stage=self.stage, attempt=attempt.number, pid=process.pid, resumed=plan.resume))
+            self._watch(process, tail)
+        finally:
+            end_group(process.pid, grace_s=_STOP_GRACE_S)
+            process.wait()
+        self._read(tail)
+        return self._conclude(attempt, process.returncode)
+
+    @property
+    def record(self) -> StageState:
+        return self.state.stages[self.stage]
+
+    @property
+    def paths(self) -> StageFolder:
+        return self.folder.stage(self.stage)
+
+    # --- before
+
+    def _end_leftovers(self) -> None:
+        """A training process whose supervisor was killed may still be on its way out, holding memory."""
+        for attempt in self.record.attempts[-1:]:
+            if attempt.pid is None or attempt.pid_started_s is None:
+                continue
+            started_s = process_started_s(attempt.pid)
+            if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
+                end_group(attempt.pid, grace_s=_STOP_GRACE_S)
+            if attempt.ended_s is None:
+                attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
+
+    def _write_plan(self, attempt: Attempt) -> Plan:
+        found, number = self.preflight, attempt.number
+        assert found.data is not None
+        assert found.weights is not None
+        plan = Plan(
+            run=self.folder.name,
+            stage=self.stage,
+            attempt=number,
+            supervisor_pid=os.getpid(),
+            attempt_dir=self.paths.attempt(number),
+            weights_dir=self.paths.weights,
+            events=self.folder.events,
+            orders=self.paths.orders(number),
+            cache_dir=self.folder.cache,
+            data=found.data,
+            weights=found.weights,
+            lock=self.paths.lock,
+            resume=self.paths.last.exists(),
+            select_by=found.resolved.config.schedule.select_by,
+            arguments=trainer_arguments(
+                found.resolved.config, self.paths.attempt(number), workers=found.workers
+            ),
+        )
+        plan.write(self.paths.plan(number))
+        replace_text(plan.orders, Orders().model_dump_json() + "\n")
+        return plan
+
+    # --- while it runs
+
+    def _watch(self, process: "subprocess.Popen[bytes]", tail: LineTail) -> None:
+        """Until the process ends, or until somebody asks us to stop it."""
+        memory_s = 0.0
+        while process.poll() is None and self.caught.number is None:
+            self._read(tail)
+            if time.monotonic() - memory_s >= _MEMORY_EVERY_S:
+                memory_s = time.monotonic()
+                ram = read_ram()
+                self.view.show_memory(ram.working_set_bytes, ram.limit_bytes)
+            time.sleep(_POLL_S)
+
+    def _read(self, tail: LineTail) -> None:
+        for line in tail.read():
+            event = parse_event(line)
+            if event is not None:
+                self._take(event)
+                self.view.handle(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case TrainingStarted():
+                self.record.epochs = event.epochs
+            case EpochDone():
+                self.record.epochs_done = event.epoch + 1
+                self.folder.write_state(self.state)
+            case TrainingDone():
+                self._done = event
+            case ProcessFailed():
+                self._failed = event
+            case _:
+                pass
+
+    def _say(self, event: Event) -> None:
+        append_event(self.folder.events, event)
+
+    # --- after
+
+    def _conclude(self, attempt: Attempt, returncode: int) -> StageState:
+        attempt.ended_s, attempt.exit_code = time.time(), returncode
+        if self._done is not None:  # everything is on disk, however the process ended afterwards
+            return self._finish(attempt, self._done)
+        if self.caught.number is not None:
+            raise self._interrupted(attempt, self.caught.number)
+        raise self._failure(attempt, returncode)
+
+    def _finish(self, attempt: Attempt, done: TrainingDone) -> StageState:
+        attempt.reason = "stopped early: patience ran out" if done.stopped_early else "done"
+        self.record.status, self.record.metrics = "done", done.metrics
+        self.record.epochs_done = done.epochs_trained
+        self.folder.write_state(self.state)
+        event = StageDone(
+            stage=self.stage, attempt=attempt.number, metrics=done.metrics, weights=done.best_weights
+        )
+        self._say(event)
+        self.view.handle(event)
+        return self.record
+
+    def _interrupted(self, attempt: Attempt, number: int) -> SainetError:
+        name = "Ctrl-C" if number == 2 else "SIGTERM"
+        self.record.status, attempt.reason = "interrupted", f"asked to stop ({name})"
+        self.folder.write_state(self.state)
+        self._say(StageInterrupted(stage=self.stage, attempt=attempt.number, signal_number=number))
+        kept = f"{self.record.epochs_done} epochs are kept" if self.paths.last.exists() else "no epoch was finished"
+        return Interrupted(
+            f"stage {self.stage} was asked to stop ({name}); {kept}", signal_number=number, hint=self._how_to_resume()
+        )
+
+    def _failure(self, attempt: Attempt, returncode: int) -> SainetError:
+        self.record.status = "failed"
+        error = self._diagnose(attempt, returncode)
+        attempt.reason = error.message
+        self.folder.write_state(self.state)
+        self._say(
+            StageFailed(
+                stage=self.stage,
+                attempt=attempt.number,
+                exit_code=error.code,
+                message=error.message,
+                hint=error.hint,
+            )
+        )
+        return error
+
+    def _diagnose(self, attempt: Attempt, returncode: int) -> SainetError:
+        log = self.paths.log(attempt.number)
+        if self._failed is not None:
+            kind = error_for_exit_code(self._failed.exit_code)
+            return kind(self._failed.message, hint=self._failed.hint or f"the whole log: {log}")
+        if returncode == 143 or returncode == -15:
+            return Interrupted(
+                "somebody else asked the training process to stop (SIGTERM)",
+                signal_number=15,
+                hint=self._how_to_resume(),
+            )
+        if returncode < 0:
+            return SainetError(
+                f"the training process was killed by signal {-returncode}"
+                + (" (SIGKILL: often the kernel, out of memory)" if returncode == -9 else ""),
+                hint=f"{self._how_to_resume()}; the log: {log}",
+            )
+        last = next((line for line in reversed(last_lines(log, 20)) if line.strip()), "it said nothing")
+        return SainetError(f"the training process ended with {returncode}: {last}", hint=f"the whole log: {log}")
+
+    def _how_to_resume(self) -> str:
+        extra = "" if self.state.command == "full-workflow" else " --resume"
+        return f"the same command{extra} goes on from there"
