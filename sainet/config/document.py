@@ -59,7 +59,7 @@ def parse_entries(text: str, shown: str) -> list[Entry]:
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
-        if root is None:
+        if root is None or root.tag == "tag:yaml.org,2002:null":
             return []
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError([Problem("expected `key: value` lines", f"{shown}:{root.start_mark.line + 1}")])
@@ -88,8 +88,6 @@ def parse_value(text: str) -> Any:
         raise ValueError(error.problem or error.context) from error
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from error
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
 
 
 def written(value: Any) -> str:

@@ -83,6 +83,7 @@ class ProgressView:
         self._stages = stages
         self._scene = _Scene()
         self._ram: tuple[int, int] | None = None
+        self._failure: tuple[int, int, str] | None = None
         self._painted_s = float("-inf")
         self._line_s = float("-inf")
         self._closing = ExitStack()
@@ -113,7 +114,7 @@ class ProgressView:
         phase, rates = self._scene.phase, self._scene.rates
         self._scene.take(event)
         told = _told(event, fmean(rates) if rates else None, self._unicode)
-        if told is not None:
+        if told is not None and not self._told_before(event):
             self._print(told, event)
         elif not self._live and self._scene.phase != phase and self._scene.phase != "training":
             self._print([Text(self._scene.phase)], event)
@@ -125,6 +126,14 @@ class ProgressView:
         """Show how much RAM the run takes of what it may take; to be called about once a second."""
         self._ram = (working_set_bytes, limit_bytes)
         self._refresh()
+
+    def _told_before(self, event: Event) -> bool:
+        """Whether the supervisor only repeats the failure that the training process told."""
+        if not isinstance(event, ProcessFailed | StageFailed):
+            return False
+        failure = (event.stage, event.attempt, event.message)
+        before, self._failure = self._failure, failure
+        return failure == before
 
     @property
     def _unicode(self) -> bool:

@@ -1,0 +1,270 @@
+"""What a person sees while a run goes on: on a terminal, and in a log file."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from sainet.protocol import (
+    BatchDone,
+    EpochDone,
+    Event,
+    Phase,
+    PhaseStarted,
+    ProcessFailed,
+    StageDone,
+    StageFailed,
+    StageInterrupted,
+    StageStarted,
+    TrainingDone,
+    TrainingStarted,
+    Warned,
+)
+from sainet.report import progress
+from sainet.report.progress import ProgressView
+
+GIB = 1024**3
+LOSSES = {"box_loss": 1.234, "cls_loss": 0.812, "dfl_loss": 1.102}
+
+
+class Screen:
+    """A `ProgressView` over a console that writes into a string, and a clock that is the events' own."""
+
+    def __init__(self, *, terminal: bool, width: int = 80, encoding: str = "utf-8", stages: int = 2) -> None:
+        self._bytes = io.BytesIO()
+        stream = io.TextIOWrapper(self._bytes, encoding=encoding, errors="backslashreplace", write_through=True)
+        self.console = Console(file=stream, force_terminal=terminal, width=width, height=30, _environ={"TERM": "xterm"})
+        self._encoding = encoding
+        self.view = ProgressView(self.console, run="night", stages=stages)
+
+    def show(self, *events: Event) -> str:
+        """All that was written when `events` were shown, the live area still standing."""
+        with self.view:
+            for event in events:
+                self.view.handle(event)
+            return self.written()
+
+    def written(self) -> str:
+        return self._bytes.getvalue().decode(self._encoding)
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The Unix time at which everything happens that has no time of its own; the area is painted every time."""
+    monkeypatch.setattr(progress, "_PAINT_EVERY_S", 0.0)
+    now = 1_700_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    return now
+
+
+def phase(name: Phase, at: float) -> PhaseStarted:
+    return PhaseStarted(time_s=at, stage=1, attempt=1, phase=name)
+
+
+def started(at: float) -> TrainingStarted:
+    return TrainingStarted(
+        time_s=at, stage=1, attempt=1, first_epoch=0, epochs=50, batches=100, train_images=1600, val_images=160
+    )
+
+
+def batch(at: float, number: int, *, epoch: int = 0, vram_bytes: int | None = None) -> BatchDone:
+    return BatchDone(
+        time_s=at,
+        stage=1,
+        attempt=1,
+        epoch=epoch,
+        epochs=50,
+        batch=number,
+        batches=100,
+        losses=LOSSES,
+        images_per_s=412.0,
+        vram_bytes=vram_bytes,
+    )
+
+
+def epoch_done(at: float, *, epoch: int = 0, best: bool = True, metrics: dict[str, float] | None = None) -> EpochDone:
+    return EpochDone(
+        time_s=at,
+        stage=1,
+        attempt=1,
+        epoch=epoch,
+        epochs=50,
+        losses=LOSSES,
+        metrics={"precision": 0.8, "recall": 0.7, "map50": 0.712, "map50-95": 0.431} if metrics is None else metrics,
+        fitness=0.431,
+        is_best=best,
+        lr=0.01,
+        seconds=432.0,
+    )
+
+
+def an_epoch(at: float, epoch: int = 0) -> list[Event]:
+    """100 batches of 1 s each, then 20 s of validation."""
+    batches: list[Event] = [batch(at + n, n, epoch=epoch) for n in range(100)]
+    return [*batches, phase("validating", at + 100.0), epoch_done(at + 119.0, epoch=epoch)]
+
+
+def last_painting(written: str) -> list[str]:
+    """The lines of the live area as it stands, without colours."""
+    area = written.rpartition("\x1b[2K")[2] if "\x1b[2K" in written else written
+    return Text.from_ansi(area).plain.splitlines()
+
+
+# --- a log file ---------------------------------------------------------------------------------------------------
+
+
+def test_a_log_gets_plain_lines_without_control_characters(at: float) -> None:
+    warning = Warned(time_s=at, stage=1, attempt=1, message="\x1b[31mbold\x1b[0m words")
+    text = Screen(terminal=False).show(phase("scanning labels", at), started(at), *an_epoch(at), warning)
+    assert [character for character in text if ord(character) < 32 and character != "\n"] == []
+    assert text.splitlines()[-1].endswith("warning: bold words")
+
+
+def test_a_log_gets_one_line_per_phase_change(at: float) -> None:
+    names: list[Phase] = ["building the model", "scanning labels", "scanning labels", "final evaluation"]
+    lines = Screen(terminal=False).show(*(phase(name, at) for name in names)).splitlines()
+    assert [line.partition("  ")[2] for line in lines] == ["building the model", "scanning labels", "final evaluation"]
+
+
+def test_a_log_gets_at_most_one_line_in_thirty_seconds_of_an_epoch(at: float) -> None:
+    text = Screen(terminal=False).show(started(at), *an_epoch(at))
+    inside = [line for line in text.splitlines() if "batch " in line]
+    assert [line.split("batch ")[1].split("/")[0] for line in inside] == ["31", "61", "91"]
+
+
+def test_a_log_line_of_an_epoch_tells_figures_time_and_eta(at: float) -> None:
+    line = Screen(terminal=False, width=40).show(started(at), *an_epoch(at)).splitlines()[-1]
+    assert line.partition(" ")[2] == (
+        "stage 1/2  ★ epoch  1/50  mAP50 0.712  mAP50-95 0.431  box 1.23 cls 0.81 dfl 1.10  7m12s  412 img/s  ETA 1h38m"
+    )
+
+
+def test_only_the_best_epoch_has_a_star(at: float) -> None:
+    assert "★" not in Screen(terminal=False).show(epoch_done(at, best=False))
+
+
+def test_a_stream_that_is_not_utf_8_gets_ascii(at: float) -> None:
+    text = Screen(terminal=False, encoding="latin-1").show(epoch_done(at))
+    assert "* epoch  1/50" in text
+    assert text.isascii()
+
+
+def test_a_failure_is_told_once_with_its_hint(at: float) -> None:
+    failed = ProcessFailed(time_s=at, stage=1, attempt=1, exit_code=5, message="no images", hint="check path:")
+    again = StageFailed(time_s=at, stage=1, attempt=1, exit_code=5, message="no images", hint="check path:")
+    text = Screen(terminal=False).show(failed, again)
+    assert text.count("failed: no images [exit code 5]\n  hint: check path:") == 1
+
+
+def test_the_end_of_a_stage_is_told_whatever_it_is() -> None:
+    weights = Path("/runs/night/stage-1/weights/best.pt")
+    trained = TrainingDone(
+        stage=1,
+        attempt=1,
+        metrics={},
+        best_weights=weights,
+        last_weights=weights,
+        epochs_trained=43,
+        stopped_early=True,
+    )
+    done = StageDone(stage=1, attempt=1, metrics={"map50": 0.7}, weights=weights)
+    text = Screen(terminal=False).show(trained, done, StageInterrupted(stage=1, attempt=1, signal_number=15))
+    assert "trained 43 epochs, then patience ran out" in text
+    assert f"done  mAP50 0.700  {weights}" in text
+    assert "interrupted (SIGTERM)" in text
+
+
+# --- a terminal ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_no_line_of_the_live_area_is_wider_than_the_terminal(at: float, width: int) -> None:
+    screen = Screen(terminal=True, width=width)
+    screen.view.show_memory(150 * GIB, 196 * GIB)
+    vram = batch(at, 50, epoch=1, vram_bytes=61 * GIB)
+    lines = last_painting(screen.show(started(at - 119), *an_epoch(at - 119), batch(at, 49, epoch=1), vram))
+    assert len(lines) == 4
+    assert max(len(line) for line in lines) <= width
+
+
+def test_the_live_area_shows_where_the_run_stands(at: float) -> None:
+    screen = Screen(terminal=True)
+    screen.view.show_memory(41 * GIB, 196 * GIB)
+    vram = batch(at, 50, epoch=1, vram_bytes=61 * GIB)
+    title, bar, losses, speed = last_painting(screen.show(started(at - 119), *an_epoch(at - 119), vram))
+    assert title.startswith("stage 1/2  training  night")
+    assert title.endswith("ETA 1h37m")
+    assert bar.startswith("epoch 2/50 ━")
+    assert bar.rstrip().endswith("─  51/100  49s left")
+    assert losses == "box 1.234 cls 0.812 dfl 1.102   epoch 1: mAP50 0.712  mAP50-95 0.431"
+    assert speed == "412 img/s   RAM 41.0/196.0 GiB   VRAM 61.0 GiB"
+
+
+def test_the_live_area_names_the_phase_and_how_long_it_takes(at: float) -> None:
+    lines = last_painting(Screen(terminal=True, stages=1).show(phase("scanning labels", at - 75)))
+    assert lines == ["stage 1  scanning labels 1m15s  night" + " " * 43]
+
+
+def test_each_epoch_leaves_one_line_above_the_live_area_that_fits(at: float) -> None:
+    screen = Screen(terminal=True)
+    screen.show(started(at), *an_epoch(at), *an_epoch(at + 119, epoch=1))
+    kept = [line for line in Text.from_ansi(screen.written()).plain.splitlines() if "★ epoch" in line]
+    assert [line.split()[2] for line in kept] == ["1/50", "2/50"]
+    assert all("7m12s" in line and len(line.rstrip()) <= 80 for line in kept)
+
+
+def test_the_live_area_is_gone_at_the_end_and_the_cursor_is_back(at: float) -> None:
+    screen = Screen(terminal=True)
+
+    def interrupted() -> None:
+        with screen.view:
+            screen.view.handle(batch(at, 1))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    end = screen.written()
+    assert end.rindex("\x1b[2K") > end.rindex("box 1.234")
+    assert end.rindex("\x1b[?25h") > end.rindex("\x1b[?25l")
+
+
+def test_painting_is_bounded_however_many_events_come() -> None:
+    screen = Screen(terminal=True)
+    screen.show(*(batch(float(n), n % 100) for n in range(500)))
+    assert screen.written().count("box 1.234") <= 3
+
+
+def test_no_colour_is_written_where_none_is_wanted(at: float) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, _environ={"TERM": "xterm", "NO_COLOR": "1"})
+    with ProgressView(console, run="night", stages=1) as view:
+        view.handle(started(at))
+        view.handle(batch(at, 50))
+    assert "\x1b[36m" not in stream.getvalue()
+    assert "━─" in stream.getvalue().replace("\x1b[0m", "")
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(at: float) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, _environ={"TERM": "dumb"})
+    with ProgressView(console, run="night", stages=1) as view:
+        view.handle(phase("scanning labels", at))
+    assert "\x1b[2K" not in stream.getvalue()
+    assert "scanning labels" in stream.getvalue()
+
+
+def test_stdout_is_left_to_data_while_the_live_area_stands(at: float, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(terminal=True)
+    with screen.view:
+        screen.view.handle(StageStarted(time_s=at, stage=1, attempt=1, pid=1, resumed=False))
+        print("data")
+    assert capsys.readouterr().out == "data\n"
+    assert "data" not in screen.written()
+
+
+def test_losses_that_are_not_a_number_are_shown(at: float) -> None:
+    diverged = batch(at, 50).model_copy(update={"losses": {"box_loss": float("nan")}})
+    assert "box nan" in Screen(terminal=True).show(started(at), diverged)
