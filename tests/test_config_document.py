@@ -25,7 +25,14 @@ def test_a_leaf_has_its_dotted_key_its_value_its_text_and_its_line() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 0.001), ("5E2", 500.0), ("-2e+1", -20.0), ("1.5e-4", 0.00015), ("0.01", 0.01), ("[1440, 808]", [1440, 808])],
+    [
+        ("1e-3", 0.001),
+        ("5E2", 500.0),
+        ("-2e+1", -20.0),
+        ("1.5e-4", 0.00015),
+        ("0.01", 0.01),
+        ("[1440, 808]", [1440, 808]),
+    ],
 )
 def test_numbers_are_read_as_yaml_1_2_reads_them(text: str, value: object) -> None:
     assert values(f"optim: {{lr0: {text}}}") == {"optim.lr0": value}
@@ -102,7 +109,9 @@ def test_brackets_by_the_thousand_are_refused() -> None:
 
 
 def test_a_merge_key_brings_what_the_mapping_does_not_say_itself() -> None:
-    text = "stage1: &one\n  train: {batch: 4, imgsz: 320}\n  loss: {box: 1.0}\nstage2:\n  <<: *one\n  train: {batch: 8}\n"
+    text = (
+        "stage1: &one\n  train: {batch: 4, imgsz: 320}\n  loss: {box: 1.0}\nstage2:\n  <<: *one\n  train: {batch: 8}\n"
+    )
     stage_2 = {key: value for key, value in values(text).items() if key.startswith("stage2")}
     assert stage_2 == {"stage2.train.batch": 8, "stage2.loss.box": 1.0}
 
@@ -113,7 +122,7 @@ def test_encodings(tmp_path: Path) -> None:
     assert read_entries(path, "f.yaml")[0].value == 3
     for wrong in ("# é\n".encode("latin-1"), "a: 1\n".encode("utf-16")):
         path.write_bytes(wrong)
-        with pytest.raises(ConfigError, match="f.yaml: is not UTF-8 text") as caught:
+        with pytest.raises(ConfigError, match=r"f\.yaml: is not UTF-8 text") as caught:
             read_entries(path, "f.yaml")
         assert caught.value.hint == "save it as UTF-8"
 

@@ -146,7 +146,10 @@ def test_set_without_a_key_or_an_equals_sign(text: str) -> None:
         ("stage1.stage2.epochs=3", "unknown key `stage2.epochs`"),
         ("stage9.epochs=4", "unknown key `stage9.epochs`\n  hint: `schedule.epochs` (a preset's key)"),
         ("imgsz=[1440, 808", "not a YAML value: did not find expected ',' or ']'"),
-        ("imgsz=1440,808", '`train.imgsz` should be a whole number or a list; it is "1440,808"\n  hint: for example 1440'),
+        (
+            "imgsz=1440,808",
+            '`train.imgsz` should be a whole number or a list; it is "1440,808"\n  hint: for example 1440',
+        ),
         ("batch=", "`train.batch` should be a whole number; it is null"),
         ("batch=3: 4", '`train.batch` should be a whole number; it is {"3": 4}'),
         ("data=", "`data` should be text that is not empty"),

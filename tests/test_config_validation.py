@@ -1,4 +1,4 @@
-"""Nothing wrong passes: unknown keys, wrong owners, wrong values, contradictions, all at once and each with its place."""
+"""Nothing wrong passes: keys, owners, values, contradictions; all problems at once, each with its place."""
 
 from pathlib import Path
 
@@ -19,7 +19,10 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("workers: 3", "unknown key `workers`", "`loader.workers` or `loader.val.workers` (a profile's key)"),
         ("train: {lr0: 3}", "unknown key `train.lr0`", "`optim.lr0` (a preset's key)"),
         ("träin: {bätch: 3}", "unknown key `träin.bätch`", "did you mean `train.batch`?"),
-        ("1: 2", "unknown key `1`", "`sainet config show` lists every key"),
+        ("1.5: 2", "`1.5` has a dot inside one key", "write `1:` and below it `5:`"),
+        ("train: {device: 0,1}", "unknown key `train.1`", 'a value such as "0,1" needs quotes there'),
+        ("env: {A: 0,1}", "unknown key `env.1`", 'a value such as "0,1" needs quotes there'),
+        ("zzz: 2", "unknown key `zzz`", "`sainet config show` lists every key"),
         ("profile: h200", "`profile` cannot be set here", "choose with --profile and --tier; tiers live in profiles"),
         ("tiers: {fast: {train: {batch: 3}}}", "`tiers.fast.train.batch` cannot be set here", "choose with --profile"),
         ("tiers: 3", "`tiers` cannot be set here", "choose with --profile"),
@@ -74,14 +77,20 @@ def test_a_key_of_another_tool_names_the_right_one(key: str, advice: str, layout
         ("train: {batch: 99999999999999999999999999}", "`train.batch` should be at most 65536; it is 999999999"),
         ("train: {batch: 2024-09-09}", '`train.batch` should be a whole number; it is "2024-09-09"'),
         ("train: {sync_bn: 1}", "`train.sync_bn` should be true or false; it is 1"),
-        ("train: {amp: 16-mixed}", '`train.amp` should be true or false or \'fp16\', \'bf16\' or \'fp32\'; it is "16-mixed"'),
+        (
+            "train: {amp: 16-mixed}",
+            "`train.amp` should be true or false or 'fp16', 'bf16' or 'fp32'; it is \"16-mixed\"",
+        ),
         ("train: {device: true}", "`train.device` should be text or a whole number or a list; it is true"),
         ("train: {imgsz: [1440]}", "`train.imgsz` should be one number or [width, height]; it is [1440]"),
         ("train: {imgsz: 16}", "`train.imgsz` should be at least 32 pixels a side; it is 16"),
         ("train: {imgsz: [1440, x]}", "a whole number at place 2"),
         ("loader: {workers: '8'}", "`loader.workers` should be a whole number or 'auto'; it is \"8\""),
         ("loader: {workers: -1}", "`loader.workers` should be at least 0 or 'auto'; it is -1"),
-        ("loader: {cache: true}", "`loader.cache` should be false, 'ram' or 'disk'; it is true\n  hint: Ultralytics' `true` is `ram`"),
+        (
+            "loader: {cache: true}",
+            "`loader.cache` should be false, 'ram' or 'disk'; it is true\n  hint: Ultralytics' `true` is `ram`",
+        ),
         ("schedule: {seed: 99999999999}", "`schedule.seed` should be at most 2147483647"),
         ("schedule: {classes: smoke}", '`schedule.classes` should be a list; it is "smoke"'),
         ("schedule: {classes: [smoke, 1]}", "`schedule.classes` should be text at place 2; it is"),
@@ -177,7 +186,9 @@ def test_unknown_profiles_and_tiers_name_the_nearest_and_the_known() -> None:
     assert problems_of(profile="h200", tier="stabel") == [
         "--tier: profile h200 has no tier `stabel`\n  hint: its tiers: stable, fast, validated-896, emergency"
     ]
-    assert problems_of(profile="cpu", tier="fast") == ["--tier: profile cpu has no tier `fast`\n  hint: its tiers: none"]
+    assert problems_of(profile="cpu", tier="fast") == [
+        "--tier: profile cpu has no tier `fast`\n  hint: its tiers: none"
+    ]
 
 
 def test_all_problems_of_all_layers_are_reported_at_once() -> None:
@@ -221,7 +232,10 @@ def test_a_problem_of_the_other_stage_is_reported_too() -> None:
         (["device=-1"], "`train.device` is -1"),
         (["device=0,0"], "`train.device` is '0,0'\n  hint: each GPU once"),
         (["device=0,1", "batch=61"], "`train.batch` 61 cannot be shared by 2 GPUs\n  hint: take a multiple of 2"),
-        (["lr_scaling=linear", "optimizer=auto"], "`train.lr_scaling: linear` scales lr0, which `optim.optimizer: auto`"),
+        (
+            ["lr_scaling=linear", "optimizer=auto"],
+            "`train.lr_scaling: linear` scales lr0, which `optim.optimizer: auto`",
+        ),
         (["batch=4", "micro_batch=8"], "`train.micro_batch` 8 is more pieces than `train.batch` 4 has images"),
     ],
 )

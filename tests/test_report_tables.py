@@ -66,10 +66,23 @@ def test_the_runs_table_shows_where_each_run_stands(tmp_path: Path) -> None:
     gone = make_run(tmp_path, "gone", {2: stage_state("running")}, [])
     with driven(folder):
         runs = [summary_of(folder), summary_of(gone), UnreadableRun("odd[red]", tmp_path, "torn", None)]
-    text = printed(runs_table(runs, now_s=runs[0].updated_s + 125.0), width=120).splitlines()
+    now_s = summary_of(folder).updated_s + 125.0
+    text = printed(runs_table(runs, now_s=now_s, width=120), width=120).splitlines()
     assert words(text[2]) == "full full-workflow h200/fast running 2: 2/5 0.700 0.500 2 min ago"
     assert "interrupted (process gone)" in text[3]
     assert text[4].split() == ["odd[red]", "unreadable"]
+
+
+def test_the_runs_table_fits_eighty_columns_and_breaks_only_names(tmp_path: Path) -> None:
+    state = stage_state("running", epochs_done=100)
+    state.epochs = 300
+    folder = make_run(tmp_path, "fasdd-of-the-night", {1: state, 2: StageState()}, [epoch_done(99, 0.5)])
+    summary = summary_of(folder)
+    lines = printed(runs_table([summary], now_s=summary.updated_s + 3540.0, width=80), width=80).splitlines()
+    text = "\n".join(lines)
+    assert max(len(line) for line in lines) <= 80
+    for whole in ("full-workflow", "h200/fast", "interrupted", "(process gone)", "1: 100/300", "59 min ago"):
+        assert whole in text
 
 
 def test_an_attempt_tells_its_epochs_warnings_failure_hint_and_log(tmp_path: Path) -> None:
@@ -84,7 +97,7 @@ def test_an_attempt_tells_its_epochs_warnings_failure_hint_and_log(tmp_path: Pat
     folder = make_run(tmp_path, "a", {1: state}, events)
     text = attempt_text(read_history(folder)[0], running=False, here=tmp_path).plain
     assert "10m00s  exit code 4\n  the guard stopped it\n" in text
-    assert "epochs 1 to 2 of 5, best 1: precision 0.700  recall 0.600  mAP50 0.500  mAP50-95 0.250\n" in text
+    assert "epochs 1 to 2 of 5, best 1: mAP50 0.500  mAP50-95 0.250\n" in text
     assert "warning: slow [disk]\n  failed: RAM is short\n    hint: fewer workers\n" in text
     assert text.endswith("log: a/stage-1/attempts/001/log.txt")
 

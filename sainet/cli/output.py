@@ -5,7 +5,6 @@ rich is imported when something is printed, not when `sainet --help` starts.
 
 import json
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sainet.errors import Problem, SainetError
@@ -14,13 +13,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@cache
 def stdout() -> "Console":
     """For data: tables that people read. NO_COLOR is honoured by rich; a pipe gets plain text of full width."""
     return _console(sys.stdout)
 
 
-@cache
 def stderr() -> "Console":
     """For everything that is not data: progress, warnings, errors."""
     return _console(sys.stderr)

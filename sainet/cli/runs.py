@@ -35,7 +35,7 @@ def list_runs(
     if json:
         print_json([run_dict(run) for run in runs])
     elif runs:
-        stdout().print(runs_table(runs, now_s=time.time()))
+        stdout().print(runs_table(runs, now_s=time.time(), width=stdout().width))
     else:
         note(f"no runs in {runs_dir}")
     for run in runs:
@@ -87,7 +87,7 @@ def _find(name: str, runs_dir: Path) -> "RunFolder":
     hint = (
         f"did you mean {' or '.join(nearest)}?" if nearest else "sainet runs ls lists them; --runs-dir looks elsewhere"
     )
-    raise UsageError(f"there is no run {name} in {runs_dir}", where="NAME", hint=hint)
+    raise UsageError(f"there is no run {name} in {runs_dir}", hint=hint)
 
 
 def _page(folder: "RunFolder", run: "RunSummary", history: "list[AttemptHistory]") -> "Iterator[RenderableType]":

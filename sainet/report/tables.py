@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _GIB = 1024**3
+_WIDE = 110
+"""Columns that the table of runs needs for one line a run."""
 _METRICS = {"precision": "precision", "recall": "recall", "map50": "mAP50", "map50-95": "mAP50-95"}
 _STAGES: tuple[Stage, ...] = (1, 2)
 _STYLES: dict[Status, str] = {
@@ -91,11 +93,11 @@ def profile_text(run: RunSummary) -> str:
     return f"{run.profile}/{run.tier}" if run.tier else run.profile
 
 
-def status_text(run: RunSummary | UnreadableRun) -> Text:
-    """A run's status in its colour."""
+def status_text(run: RunSummary | UnreadableRun, gap: str = " ") -> Text:
+    """A run's status in its colour; `gap` goes between its words."""
     if isinstance(run, UnreadableRun):
         return Text("unreadable", style="bold red")
-    return _status(run.status).append(" (process gone)" if run.process_gone else "")
+    return _status(run.status).append(f"{gap}(process gone)" if run.process_gone else "")
 
 
 def stage_table(stages: Sequence[StageSummary], *, here: Path) -> Group:
@@ -109,17 +111,19 @@ def stage_table(stages: Sequence[StageSummary], *, here: Path) -> Group:
     return Group(table, *(_weights(stage, here) for stage in stages if stage.weights))
 
 
-def runs_table(runs: Sequence[RunSummary | UnreadableRun], *, now_s: float) -> Table:
-    """A run a line; `now_s` is the Unix time that the last column counts from."""
-    table = _table("run", "command", "profile", "status", "at")
-    for stage in _STAGES:
-        table.add_column(f"mAP50\nstage {stage}", justify="right", no_wrap=True)
-    table.add_column("updated", justify="right", no_wrap=True)
+def runs_table(runs: Sequence[RunSummary | UnreadableRun], *, now_s: float, width: int) -> Table:
+    """A run a line, or two where `width` columns are too few; `now_s` is the Unix time the last column counts from."""
+    gap = " " if width >= _WIDE else "\n"
+    table = _table("run")
+    for column in (f"command,{gap}profile", "status", "at"):
+        table.add_column(column, no_wrap=True)
+    for column in (*(f"mAP50\nstage {stage}" for stage in _STAGES), "updated"):
+        table.add_column(column, justify="right", no_wrap=True)
     for run in runs:
         if isinstance(run, UnreadableRun):
-            table.add_row(Text(run.name), "", "", status_text(run))
+            table.add_row(Text(run.name), "", status_text(run))
         else:
-            table.add_row(*_run_row(run), ago(now_s - run.updated_s))
+            table.add_row(*_run_row(run, gap), ago(now_s - run.updated_s))
     return table
 
 
@@ -175,12 +179,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _run_row(run: RunSummary) -> Iterator[RenderableType]:
+def _run_row(run: RunSummary, gap: str) -> Iterator[RenderableType]:
     best = {stage.stage: _figure(stage.metrics, "map50") for stage in run.stages}
     yield Text(run.name)
-    yield run.command
-    yield Text(profile_text(run))
-    yield status_text(run)
+    yield Text(f"{run.command}{gap}{profile_text(run)}")
+    yield status_text(run, gap)
     yield f"{run.current.stage}: {_epochs(run.current)}"
     yield from (best.get(stage, "") for stage in _STAGES)
 
@@ -207,8 +210,10 @@ def _end(attempt: Attempt, running: bool) -> str:
 def _epochs_text(epochs: Sequence[EpochDone]) -> str:
     first, last = epochs[0], epochs[-1]
     best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
-    text = f"epochs {first.epoch + 1} to {last.epoch + 1} of {last.epochs}"
-    return f"{text}, best {best.epoch + 1}: {metrics_text(best.metrics)}" if best else text
+    span = f"epoch {first.epoch + 1}" if first is last else f"epochs {first.epoch + 1} to {last.epoch + 1}"
+    text = f"{span} of {last.epochs}"
+    figures = metrics_text(best.metrics, ("map50", "map50-95")) if best else ""
+    return f"{text}, best {best.epoch + 1}: {figures}" if best else text
 
 
 def _status(status: Status) -> Text:
