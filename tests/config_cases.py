@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sainet.cli import output
 from sainet.config.auto import HardwareValues
 from sainet.config.layers import split_set
 from sainet.config.resolve import Resolved, resolve
@@ -51,9 +50,3 @@ def profile_file(text: str) -> str:
     """A profile of the user's own in the working directory, as `--profile` takes it."""
     Path("mine.yaml").write_text(text, encoding="utf-8")
     return "mine.yaml"
-
-
-def forget_consoles() -> None:
-    """The consoles keep the streams that they found first; each run of a test has streams of its own."""
-    output.stdout.cache_clear()
-    output.stderr.cache_clear()

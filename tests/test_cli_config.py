@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from config_cases import forget_consoles
 from typer.testing import CliRunner
 
 import sainet.cli.machine_values
@@ -25,7 +24,6 @@ def _in_an_empty_folder_on_a_known_machine(tmp_path: Path, monkeypatch: pytest.M
 
 
 def run(*arguments: str) -> Result:
-    forget_consoles()
     return CliRunner().invoke(app, list(arguments))
 
 

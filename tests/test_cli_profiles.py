@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from config_cases import forget_consoles
 from typer.testing import CliRunner
 
 from sainet.cli.profiles import app
@@ -20,7 +19,6 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def run(*arguments: str) -> Result:
-    forget_consoles()
     return CliRunner().invoke(app, list(arguments))
 
 

@@ -3,14 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_report_runs import driven, epoch_done, make_run, stage_state
 from typer.testing import CliRunner, Result
 
-from sainet.cli import output
 from sainet.cli.runs import app
 from sainet.errors import StorageError, UsageError
 from sainet.protocol import StageFailed
@@ -18,16 +16,11 @@ from sainet.state import StageState
 
 
 @pytest.fixture(autouse=True)
-def _own_folder_and_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
-    output.stdout.cache_clear()  # they hold on to the streams of the test
-    output.stderr.cache_clear()
 
 
 def run(*arguments: str) -> Result:
-    output.stdout.cache_clear()
-    output.stderr.cache_clear()
     return CliRunner().invoke(app, list(arguments))
 
 
@@ -71,7 +64,9 @@ def test_show_tells_what_happened_and_how_to_go_on() -> None:
     text = run("show", "night").stdout
     for expected in ("RAM is short", "fewer workers", "log: runs/night/stage-1/attempts/001/log.txt", "h200/fast"):
         assert expected in text
-    assert text.splitlines()[-1] == "go on with  sainet train --resume --run night"
+    assert text.splitlines()[-1] == (
+        "go on with  sainet train --stage 1 --profile h200 --tier fast --run night --resume"
+    )
 
 
 def test_show_takes_the_path_of_a_run() -> None:

@@ -111,7 +111,7 @@ def test_what_the_loader_refuses_the_schema_refuses(kind: Kind, text: str) -> No
         ("profile", "loader: {workers: auto, prefetch_factor: null, val: {workers: 2}}"),
         (
             "project",
-            "stage1: {data: a.yaml, train: {batch: 3}}\nstage2: {schedule: {epochs: 3}}\ntrain: {device: '0,1'}",
+            "stage1: {data: a.yaml, train: {batch: 3}}\nstage2: {loss: {box: 3}}\ntrain: {device: '0,1'}",
         ),
         ("project", "train: {imgsz: [1440, 808], device: [0, 1], amp: bf16}\nschedule: {classes: [smoke]}"),
     ],

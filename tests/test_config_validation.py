@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from config_cases import problems_of, profile_file, settle
 
+from sainet.config.check import check_file
+from sainet.errors import ConfigError
+
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +137,6 @@ def test_a_key_belongs_to_the_profile_or_to_the_preset(tmp_path: Path) -> None:
         "mine.yaml:3: `schedule.epochs` belongs to a stage preset, not to a profile\n"
         "  hint: set it in sainet.yaml or with --set schedule.epochs=...",
     ]
-    from sainet.config.check import check_file
-    from sainet.errors import ConfigError
-
     preset = tmp_path / "presets" / "mine.yaml"
     preset.parent.mkdir()
     preset.write_text("weights: yolov8s.pt\nloader:\n  workers: 8\n")

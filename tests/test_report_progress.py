@@ -1,6 +1,7 @@
 """What a person sees while a run goes on: on a terminal, and in a log file."""
 
 import io
+import sys
 import time
 from pathlib import Path
 
@@ -263,6 +264,17 @@ def test_stdout_is_left_to_data_while_the_live_area_stands(at: float, capsys: py
         print("data")
     assert capsys.readouterr().out == "data\n"
     assert "data" not in screen.written()
+
+
+def test_what_is_printed_to_stderr_appears_above_the_live_area(at: float) -> None:
+    screen = Screen(terminal=True)
+    with screen.view:
+        screen.view.handle(phase("scanning labels", at))
+        print("a word in between", file=sys.stderr)
+        screen.view.handle(phase("validating", at))
+        kept, _, area = screen.written().rpartition("\x1b[2Ka word in between\n")
+    assert "scanning labels" in kept
+    assert "validating" in area
 
 
 def test_losses_that_are_not_a_number_are_shown(at: float) -> None:

@@ -1,6 +1,9 @@
 """What a run's folder says of it: made of real state and events, read back as a person would."""
 
 import fcntl
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +28,6 @@ from sainet.report.runs import (
     UnreadableRun,
     is_driven,
     read_history,
-    resume_command,
     summarise,
 )
 from sainet.state import Attempt, Request, RunFolder, RunState, StageState, Status
@@ -110,7 +112,7 @@ def test_a_run_that_somebody_drives_is_running_and_its_time_goes_on(tmp_path: Pa
         summary = summary_of(folder, now_s=T0 + 1000.0 + 7200.0)
     assert (summary.status, summary.process_gone) == ("running", False)
     assert summary.current.seconds == 7200.0
-    assert resume_command(summary) is None
+    assert summary.resume is None
 
 
 @pytest.mark.parametrize("lock_left_behind", [True, False])
@@ -234,11 +236,33 @@ def test_a_run_is_as_fresh_as_its_last_event(tmp_path: Path) -> None:
     assert summary_of(folder).updated_s == later
 
 
-def test_the_resume_command_works_in_this_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_resume_command_asks_for_the_same_in_this_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     stages: dict[Stage, StageState] = {1: stage_state("failed")}
     here = make_run(tmp_path / "runs", "a", stages, [])
+    assert summary_of(here).resume == "sainet train --stage 1 --profile h200 --tier fast --run a --resume"
     elsewhere = make_run(tmp_path / "my runs", "b", {**stages, 2: StageState()}, [])
-    assert resume_command(summary_of(here)) == "sainet train --resume --run a"
-    expected = f"sainet full-workflow --resume --run b --runs-dir '{tmp_path}/my runs'"
-    assert resume_command(summary_of(elsewhere)) == expected
+    state = elsewhere.read_state()
+    state.request = Request(
+        profile="a10g", config_files=["/x y.yaml"], sets=[("train.imgsz", "[640, 352]", "--imgsz 640x352")], force=True
+    )
+    elsewhere.write_state(state)
+    assert summary_of(elsewhere).resume == (
+        "sainet full-workflow --profile a10g --config '/x y.yaml' --set 'train.imgsz=[640, 352]' --force"
+        f" --run b --runs-dir '{tmp_path}/my runs' --resume"
+    )
+
+
+def test_the_resume_command_is_one_that_sainet_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        summary_of(make_run(tmp_path / "runs", "one", {2: stage_state("interrupted")}, [])).resume,
+        summary_of(make_run(tmp_path / "runs", "two", {1: stage_state("failed"), 2: StageState()}, [])).resume,
+    ]
+    for command in commands:
+        assert command is not None
+        words = [sys.executable, "-m", "sainet", *shlex.split(command)[1:], "--dry-run"]
+        printed = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert printed.returncode != 2, printed.stderr

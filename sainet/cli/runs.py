@@ -54,7 +54,7 @@ def show(
 
     from sainet.cli.output import print_json, stdout
     from sainet.errors import StorageError
-    from sainet.report.runs import UnreadableRun, read_history, resume_command, summarise
+    from sainet.report.runs import UnreadableRun, read_history, summarise
     from sainet.report.tables import attempt_dict, run_dict
 
     folder = _find(name, runs_dir)
@@ -64,7 +64,7 @@ def show(
     history = read_history(folder)
     if json:
         attempts = [attempt_dict(attempt) for attempt in history]
-        print_json({**run_dict(run), "attempts": attempts, "resume": resume_command(run)})
+        print_json({**run_dict(run), "attempts": attempts})
     else:
         for text in _page(folder, run, history):
             # Paths and commands are copied: a line is the terminal's to wrap.
@@ -96,7 +96,6 @@ def _page(folder: "RunFolder", run: "RunSummary", history: "list[AttemptHistory]
 
     from rich.text import Text
 
-    from sainet.report.runs import resume_command
     from sainet.report.tables import ago, attempt_text, moment, near, profile_text, stage_table, status_text
 
     here = Path.cwd()
@@ -107,6 +106,5 @@ def _page(folder: "RunFolder", run: "RunSummary", history: "list[AttemptHistory]
         running = run.status == "running" and attempt is history[-1]
         yield Text("\n").append(attempt_text(attempt, running=running, here=here))
     yield f"\nsettings  {near(folder.settings, here)}\nevents    {near(folder.events, here)}"
-    resume = resume_command(run)
-    if resume:
-        yield Text.assemble("\ngo on with  ", (resume, "bold"))
+    if run.resume:
+        yield Text.assemble("\ngo on with  ", (run.resume, "bold"))

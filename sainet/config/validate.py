@@ -68,13 +68,13 @@ def _unknown(key: str, where: str) -> Problem:
     above, _, last = key.rpartition(".")
     if key.partition(".")[0] in {"tiers", "profile", "tier"}:
         return Problem(f"`{key}` cannot be set here", where, "choose with --profile and --tier; tiers live in profiles")
-    if last.isdigit():
-        hint = 'inside { } a comma parts keys, so a value such as "0,1" needs quotes there'
-        return Problem(f"unknown key `{key}`", where, hint)
-    if key.startswith("env."):
+    if key.startswith("env.") and not last.isdigit():
         return Problem(f"`{key}` is not a name that a variable can have", where, "letters, digits and _")
     if is_known(above):
         return Problem(f"`{above}` takes a value: it has no keys below it", where)
+    if last.isdigit():
+        hint = 'inside { } a comma parts keys, so a value such as "0,1" needs quotes there'
+        return Problem(f"unknown key `{key}`", where, hint)
     if last.lower() in FOREIGN:
         return Problem(f"sainet has no `{key}`", where, FOREIGN[last.lower()].advice)
     return Problem(f"unknown key `{key}`", where, advice_for(key))

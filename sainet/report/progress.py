@@ -74,7 +74,8 @@ class _Scene:
 class ProgressView:
     """Shows the events of a run on `console`, handed over one at a time inside a `with` block.
 
-    What is printed to stderr meanwhile appears above the live area; stdout is left alone, for data.
+    What `print` writes to stderr meanwhile appears above the live area (another rich console would write into it);
+    stdout is left alone, for data.
     """
 
     def __init__(self, console: Console, *, run: str, stages: int) -> None:

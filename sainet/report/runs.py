@@ -33,7 +33,6 @@ __all__ = [
     "UnreadableRun",
     "is_driven",
     "read_history",
-    "resume_command",
     "summarise",
 ]
 
@@ -58,7 +57,10 @@ class StageSummary:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Where a run stands. `process_gone`: its state says running, but no process holds its lock."""
+    """Where a run stands. `process_gone`: its state says running, but no process holds its lock.
+
+    `resume` is what to type, in this working directory, to go on; None while it runs and when it is done.
+    """
 
     name: str
     root: Path
@@ -69,6 +71,7 @@ class RunSummary:
     process_gone: bool
     created_s: float
     updated_s: float
+    resume: str | None
     stages: tuple[StageSummary, ...]
 
     @property
@@ -137,6 +140,7 @@ def summarise(folder: RunFolder, *, now_s: float | None = None) -> RunSummary | 
         process_gone=gone,
         created_s=state.created_s,
         updated_s=last_s,
+        resume=None if running or state.status == "done" else _resume_command(folder, state),
         stages=stages,
     )
 
@@ -170,14 +174,21 @@ def is_driven(folder: RunFolder) -> bool:
     return False
 
 
-def resume_command(summary: RunSummary) -> str | None:
-    """What to type, in this working directory, to go on with a run; None while it runs and when it is done."""
-    if summary.status in {"running", "done"}:
-        return None
-    words = ["sainet", summary.command, "--resume", "--run", summary.name]
-    if summary.root.parent != Path("runs").absolute():
-        words += ["--runs-dir", str(summary.root.parent)]
-    return shlex.join(words)
+def _resume_command(folder: RunFolder, state: RunState) -> str:
+    """All that was asked for when the run was last started, flags as `--set`: a resume must ask for the same."""
+    request = state.request
+    words = ["sainet", state.command]
+    if state.command == "train":
+        words += ["--stage", str(min(state.stages))]
+    words += ["--profile", request.profile]
+    words += ["--tier", request.tier] if request.tier else []
+    words += [word for file in request.config_files for word in ("--config", file)]
+    words += [word for key, value, _ in request.sets for word in ("--set", f"{key}={value}")]
+    words += ["--force"] if request.force else []
+    words += ["--run", folder.name]
+    if folder.root.parent != Path("runs").absolute():
+        words += ["--runs-dir", str(folder.root.parent)]
+    return shlex.join([*words, "--resume"])
 
 
 def _stage(folder: RunFolder, number: Stage, state: RunState, events: list[Event], until_s: float) -> StageSummary:

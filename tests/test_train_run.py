@@ -1,0 +1,123 @@
+"""One stage from the command line to weights on disk, and what happens when it is asked for again."""
+
+import ctypes
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import SMALL, sainet
+
+from sainet.data.demo import write_demo
+from sainet.protocol import EpochDone, StageFailed, read_events
+from sainet.state import RunFolder
+
+pytestmark = pytest.mark.train
+
+_MS_REMOUNT = 32  # sys/mount.h
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "demo"
+    write_demo(folder, train=8, val=4, width=128, height=72, seed=0)
+    return folder
+
+
+def stage_1(demo: Path, *extra: str) -> list[str]:
+    return ["train", "--stage", "1", *SMALL, "--data", str(demo / "stage-1" / "data.yaml"), "--epochs", "2", *extra]
+
+
+def test_a_run_is_trained_refused_by_name_then_found_finished_and_never_made_another_training(
+    demo: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "runs" / "stage1-cpu")
+
+    first = sainet(*stage_1(demo), cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert f"final weights: {folder.stage(1).best}" in first.stdout
+    assert "epoch 2/2" in first.stderr
+    written = folder.stage(1).best.read_bytes()
+    assert not list((demo / "stage-1").rglob("*.cache")), "nothing is written into the user's data"
+
+    again = sainet(*stage_1(demo), cwd=tmp_path)
+    assert again.returncode == 2
+    assert "the run stage1-cpu is there already" in again.stderr
+    assert "--resume goes on with it" in again.stderr
+
+    finished = sainet(*stage_1(demo, "--resume"), cwd=tmp_path)
+    assert finished.returncode == 0
+    assert "was finished before: nothing was trained" in finished.stderr
+
+    another = sainet(*stage_1(demo, "--resume", "--set", "optim.lr0=0.5"), cwd=tmp_path)
+    assert another.returncode == 2
+    assert "is trained with optim.lr0 = 0.01, not 0.5" in another.stderr
+
+    assert folder.stage(1).best.read_bytes() == written
+    assert len(folder.read_state().stages[1].attempts) == 1
+
+
+def test_the_settings_of_a_run_can_be_trained_again_from_its_run_yaml(demo: Path, tmp_path: Path) -> None:
+    trained = sainet(*stage_1(demo, "--run", "first"), cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    settings = tmp_path / "runs" / "first" / "run.yaml"
+    assert "batch: 8  # --batch 8" in settings.read_text()
+
+    repeated = sainet("train", "--stage", "1", "--profile", "cpu", "--config", settings, "--run", "second", cwd=tmp_path)
+    assert repeated.returncode == 0, repeated.stderr
+    epochs = [
+        [event.losses for event in read_events(tmp_path / "runs" / run / "events.jsonl") if isinstance(event, EpochDone)]
+        for run in ("first", "second")
+    ]
+    assert len(epochs[0]) == 2
+    assert epochs[0] == epochs[1]
+
+
+def test_a_broken_image_stops_the_start_with_its_name_and_force_trains_without_it(demo: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(demo / "stage-1", data)
+    broken = next((data / "images" / "train").iterdir())
+    broken.write_bytes(broken.read_bytes()[:-40])
+    arguments = ["train", "--stage", "1", *SMALL, "--data", str(data / "data.yaml"), "--epochs", "1"]
+
+    refused = sainet(*arguments, cwd=tmp_path)
+    assert refused.returncode == 5
+    assert broken.name in refused.stderr
+    assert "--force trains without them" in refused.stderr
+    assert isinstance(read_events(tmp_path / "runs" / "stage1-cpu" / "events.jsonl")[-1], StageFailed)
+
+    forced = sainet(*arguments, "--resume", "--force", cwd=tmp_path)
+    assert forced.returncode == 0, forced.stderr
+    assert "1 of 8 stage-1-train images cannot be used" in forced.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 30 MB: room for the first weights of a YOLOv8n, not for a second pair of them."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=30m") != 0:
+        pytest.skip(f"cannot mount a small disk here: {os.strerror(ctypes.get_errno())}")
+    yield folder
+    libc.umount2(bytes(folder), 0)
+
+
+def test_a_full_disk_while_writing_weights_loses_nothing_and_can_be_resumed(
+    demo: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    arguments = stage_1(demo, "--runs-dir", str(small_disk), "--run", "full", "--epochs", "3")
+    full = sainet(*arguments, cwd=tmp_path)
+    assert full.returncode == 7, full.stderr
+    assert "no space left while writing" in full.stderr
+    assert "hint: free some space" in full.stderr
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(b"tmpfs", bytes(small_disk), b"tmpfs", _MS_REMOUNT, b"size=300m") == 0
+    folder = RunFolder(small_disk / "full")
+    assert folder.stage(1).last.exists(), "the first epoch fitted"
+    done = sainet(*arguments, "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    starts = [event.first_epoch for event in read_events(folder.events) if event.event == "training_started"]
+    assert starts == [0, 1], "the epoch that could not be written is trained again, and no other"
