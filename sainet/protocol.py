@@ -21,7 +21,8 @@ Metrics = dict[str, float]
 class Message(BaseModel):
     """Anything that crosses between the two processes: strict, and unknown keys are a version mismatch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A training that diverges reports NaN, which JSON has no word for and pydantic would turn into null.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------

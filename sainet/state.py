@@ -22,7 +22,7 @@ Command = Literal["train", "full-workflow"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
 
 class Request(_Record):

@@ -14,7 +14,7 @@ from sainet.report.progress import ProgressView
 from sainet.report.runs import RunSummary, summarise
 from sainet.report.tables import run_dict, stage_table
 from sainet.run.stage import View
-from sainet.state import Command, RunFolder
+from sainet.state import Command, Request, RunFolder
 from sainet.workflow import Workflow
 
 
@@ -38,6 +38,8 @@ def start(
     request = request_of(profile, tier, config_files, sets)
     request.sets, request.force = settings + request.sets, force
     folder = RunFolder(runs_dir / _checked(run or default_name(command, stages, profile, tier)))
+    if resume and profile == "auto" and folder.exists:
+        request = _over(folder.read_state().request, request)
     workflow = Workflow(command, stages, request, folder, read_machine())
     if dry:
         dry_run(workflow, json=json)
@@ -49,6 +51,18 @@ def default_name(command: Command, stages: Sequence[Stage], profile: str, tier: 
     """The same command finds the same run again."""
     what = "two-stage" if command == "full-workflow" else f"stage{stages[0]}"
     return "-".join(part for part in (what, Path(profile).stem, tier) if part)
+
+
+def _over(stored: Request, typed: Request) -> Request:
+    """What was asked for when the run began, and over it what is typed now: `--resume --run NAME` needs no more."""
+    replaced = {key for key, _, _ in typed.sets}
+    return Request(
+        profile=stored.profile,
+        tier=typed.tier or stored.tier,
+        config_files=[*stored.config_files, *(f for f in typed.config_files if f not in stored.config_files)],
+        sets=[entry for entry in stored.sets if entry[0] not in replaced] + typed.sets,
+        force=stored.force or typed.force,
+    )
 
 
 def _checked(name: str) -> str:

@@ -1,8 +1,9 @@
 """Values that are fine one by one but not together, and values that will have no effect."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sainet.config.auto import device_count, device_list
+from sainet.config.document import written
 from sainet.config.origin import Origin
 from sainet.config.schema import Config
 from sainet.errors import Problem
@@ -13,56 +14,46 @@ STRIDE = 32
 
 def contradictions(config: Config, places: Mapping[str, str]) -> list[Problem]:
     """Settings that exclude each other; `places` says where each key was set."""
-    problems = []
-    schedule, train, optim = config.schedule, config.train, config.optim
-    if schedule.single_cls and len(schedule.classes or []) != 1:
-        problems.append(
-            Problem(
-                "`schedule.single_cls: true` needs exactly one name in `schedule.classes`",
-                places.get("schedule.single_cls"),
-                "for example classes: [smoke]; sainet never merges fire and smoke into one class",
-            )
-        )
-    folded = [name.lower() for name in schedule.classes or []]
-    if len(set(folded)) != len(folded) or schedule.classes == []:
-        problems.append(
-            Problem("`schedule.classes` needs different names, at least one", places.get("schedule.classes"))
-        )
-    devices = device_list(train.device)
-    if any(not (d.isascii() and d.isdigit()) for d in devices) and devices not in (["cpu"], ["auto"]):
-        problems.append(
-            Problem(
-                f"`train.device` is {train.device!r}",
-                places.get("train.device"),
-                "cpu, a GPU's number, or several as 0,1",
-            )
-        )
-    elif len(set(devices)) != len(devices) or not devices:
-        problems.append(Problem(f"`train.device` is {train.device!r}", places.get("train.device"), "each GPU once"))
-    elif train.batch % len(devices):
-        problems.append(
-            Problem(
-                f"`train.batch` {train.batch} cannot be shared by {len(devices)} GPUs",
-                places.get("train.batch"),
-                f"take a multiple of {len(devices)}: it counts the images of all GPUs together",
-            )
-        )
-    if train.lr_scaling == "linear" and optim.optimizer == "auto":
-        problems.append(
-            Problem(
-                "`train.lr_scaling: linear` scales lr0, which `optim.optimizer: auto` ignores",
-                places.get("optim.optimizer"),
-                "name the optimizer, e.g. SGD",
-            )
-        )
+    found = [*_class_contradictions(config), *_device_contradictions(config), *_batch_contradictions(config)]
+    return [Problem(message, places.get(key), hint) for key, message, hint in found]
+
+
+_Found = Iterator[tuple[str, str, str | None]]
+"""The key to look at, what is wrong, and the hint."""
+
+
+def _class_contradictions(config: Config) -> _Found:
+    names = config.schedule.classes
+    if config.schedule.single_cls and len(names or []) != 1:
+        hint = "for example classes: [smoke]; sainet never merges fire and smoke into one class"
+        message = "`schedule.single_cls: true` needs exactly one name in `schedule.classes`"
+        yield "schedule.single_cls", message, hint
+    folded = {name.lower() for name in names or []}
+    if names is not None and (not names or len(folded) != len(names)):
+        yield "schedule.classes", "`schedule.classes` needs different names, at least one", None
+
+
+def _device_contradictions(config: Config) -> _Found:
+    batch, devices = config.train.batch, device_list(config.train.device)
+    are_numbers = all(device.isascii() and device.isdigit() for device in devices)
+    is_wrong = f"`train.device` is {written(config.train.device)}"
+    if not devices or (not are_numbers and devices not in (["cpu"], ["auto"])):
+        yield "train.device", is_wrong, "cpu, a GPU's number, or several as 0,1"
+    elif len(set(devices)) != len(devices):
+        yield "train.device", is_wrong, "each GPU once"
+    elif batch % len(devices):
+        hint = f"take a multiple of {len(devices)}: it counts the images of all GPUs together"
+        yield "train.batch", f"`train.batch` {batch} cannot be shared by {len(devices)} GPUs", hint
+
+
+def _batch_contradictions(config: Config) -> _Found:
+    train = config.train
+    if train.lr_scaling == "linear" and config.optim.optimizer == "auto":
+        message = "`train.lr_scaling: linear` scales lr0, which `optim.optimizer: auto` ignores"
+        yield "optim.optimizer", message, "name the optimizer, e.g. SGD"
     if train.micro_batch > train.batch:
-        problems.append(
-            Problem(
-                f"`train.micro_batch` {train.micro_batch} is more pieces than `train.batch` {train.batch} has images",
-                places.get("train.micro_batch"),
-            )
-        )
-    return problems
+        message = f"`train.micro_batch` {train.micro_batch} is more pieces than `train.batch` {train.batch} has images"
+        yield "train.micro_batch", message, None
 
 
 def warnings_of(config: Config, origins: Mapping[str, Origin]) -> list[str]:

@@ -1,31 +1,34 @@
 """Reading and writing weights files so that a kill never leaves half of one."""
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sainet.errors import WeightsError
+from sainet.errors import StorageError, WeightsError
 from sainet.files import replacing, storage_error
 
 
 def load(path: Path) -> dict[str, Any]:
-    """An Ultralytics checkpoint as a dictionary, on the CPU.
+    """An Ultralytics checkpoint of a detector as a dictionary, on the CPU.
 
-    Raises `WeightsError` when the file is not one.
+    Raises `WeightsError` when the file is missing, or is not one.
     """
     from ultralytics.nn.tasks import load_checkpoint
 
+    hint = "name another file with --weights, or start from scratch with --weights yolov8s.yaml"
+    if not path.is_file():  # upstream would look for it on the network
+        raise WeightsError(f"there are no weights {path}", hint=hint)
     try:
-        _, checkpoint = load_checkpoint(path)
+        model, checkpoint = load_checkpoint(path)
     except (TypeError, KeyError, AttributeError, ModuleNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{path} is not a YOLO checkpoint: {reason}",
-            hint="name another file with --weights, or start from scratch with --weights yolov8s.yaml",
-        ) from error
+        reason = re.sub(r"^ERROR\W*", "", str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise WeightsError(f"{path} is not a YOLO checkpoint: {reason}", hint=hint) from error
+    if model.task != "detect":
+        raise WeightsError(f"{path} is a YOLO checkpoint for the task {model.task!r}, not 'detect'", hint=hint)
     return dict(checkpoint)
 
 
@@ -40,6 +43,12 @@ def is_finished(checkpoint: Mapping[str, Any], *, epochs: int, patience: int) ->
     return bool(patience and checkpoint["epoch"] + 1 - best_epoch >= patience)
 
 
+def epochs_trained(checkpoint: Mapping[str, Any]) -> int:
+    """How many epochs lie behind a checkpoint, also when it was stripped, which takes its epoch away."""
+    results = checkpoint.get("train_results") or {}
+    return max(int(checkpoint["epoch"]) + 1, len(next(iter(results.values()), [])))
+
+
 @contextmanager
 def whole_files(weights_dir: Path) -> Iterator[Path]:
     """A scratch folder; the files written into it move to `weights_dir` when the block ends well.
@@ -49,14 +58,23 @@ def whole_files(weights_dir: Path) -> Iterator[Path]:
     """
     scratch = weights_dir / ".writing"
     shutil.rmtree(scratch, ignore_errors=True)  # a killed process may have left half a file here
-    scratch.mkdir(parents=True)
     try:
+        scratch.mkdir(parents=True)
+        for leftover in weights_dir.glob(".*.tmp"):  # or have died between the two renames
+            leftover.unlink()
         yield scratch
         for path in sorted(scratch.iterdir(), key=lambda p: p.name == "last.pt"):
             with replacing(weights_dir / path.name) as temporary:
                 path.replace(temporary)
     except OSError as error:
         raise storage_error(error, weights_dir) from error
+    except RuntimeError as error:
+        if "PytorchStreamWriter" not in str(error):  # torch does not say why it could not write
+            raise
+        raise StorageError(
+            f"cannot write weights to {weights_dir}: the disk is full or failing",
+            hint="free some space, then run the same command with --resume; everything saved before is intact",
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

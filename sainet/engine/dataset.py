@@ -1,40 +1,61 @@
 """Ultralytics' dataset, kept from writing into the user's data and from dropping images in silence."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ultralytics.data.utils as upstream
+from PIL import Image
 from ultralytics.data.dataset import YOLODataset
 
 from sainet.errors import DataError, RefusedError, StorageError
 from sainet.protocol import DataPlan
 
 _SHOWN = 10
+_LEFT_OUT = "ignoring corrupt image/label: "
+_DUPLICATES = "labels removed"
+_REWRITTEN = "restored and saved"
+"""What upstream's messages about one image say of it."""
 
 
 def scan_one(args: tuple[Any, ...]) -> Any:
     """Ultralytics' check of one image and its label file, except that a JPEG is never rewritten.
 
-    Upstream re-encodes a JPEG without its end marker in place, in the user's folder; here it counts as corrupt,
-    in upstream's own result format (nothing, then missing, found, empty, corrupt, message).
+    Upstream re-encodes a JPEG that does not end in its end marker, in the user's folder. Here one that is cut counts
+    as corrupt, in upstream's own result format (nothing, then missing, found, empty, corrupt, message), and one
+    that only has something behind its end is read as it is.
     """
-    from ultralytics.data.utils import verify_image_label
-
+    upstream._replace_image = _leave_as_it_is
     image, prefix = args[0], args[2]
     if _is_cut_jpeg(Path(image)):
-        return [None, None, None, None, None, 0, 0, 0, 1, f"{prefix}{image}: JPEG without its end: the file is cut"]
-    return verify_image_label(args)
+        message = f"{prefix}{image}: {_LEFT_OUT}JPEG without its end: the file is cut"
+        return [None, None, None, None, None, 0, 0, 0, 1, message]
+    *found, message = upstream.verify_image_label(args)
+    return [*found, "" if message.endswith(_REWRITTEN) else message]
+
+
+def _leave_as_it_is(_image: str, _save: Any) -> None:
+    """Stands in for upstream's writing into the user's data."""
 
 
 def _is_cut_jpeg(path: Path) -> bool:
-    with path.open("rb") as stream:
-        if stream.read(2) != b"\xff\xd8":
-            return False
-        stream.seek(-2, 2)
-        return stream.read(2) != b"\xff\xd9"
+    """True when the picture stops short; a file that cannot be read at all is left to upstream to tell."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(2) != b"\xff\xd8":
+                return False
+            stream.seek(-2, 2)
+            if stream.read(2) == b"\xff\xd9":
+                return False
+        with Image.open(path) as image:
+            image.load()
+    except OSError as error:
+        return "truncated" in str(error)
+    return False
 
 
 class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no types
@@ -51,6 +72,7 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         self.split = split
         self.scan_notes: list[str] = []
         super().__init__(*args, data={"names": plan.source_names, "channels": 3}, task="detect", **kwargs)
+        self._use_own_npy_files()
 
     def verify_args(self) -> tuple[Any, Iterable[Any]]:
         _, arguments = super().verify_args()
@@ -63,25 +85,57 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         self._judge(cache["results"], cache["msgs"])
         return cache, known
 
+    def cache_labels(self, path: Path = Path("./labels.cache")) -> dict[str, Any]:
+        """Upstream's scan, except that a split without any label file is ours to judge.
+
+        Upstream ends that with a `ValueError` that names the cache file, when it is augmenting.
+        """
+        augment, self.augment = self.augment, False
+        try:
+            cache: dict[str, Any] = super().cache_labels(path)
+        finally:
+            self.augment = augment
+        return cache
+
     def _judge(self, results: tuple[int, int, int, int, int], messages: list[str]) -> None:
         """Refuse what upstream drops; remember what the user should know."""
         _, missing, _, corrupt, total = results
-        bad = [m.replace("ignoring corrupt image/label: ", "") for m in messages if not m.endswith("labels removed")]
-        if corrupt and not self.plan.skip_bad_images:
-            listed = "\n  ".join(_plain(message) for message in bad[:_SHOWN])
-            more = f"\n  and {corrupt - _SHOWN} more" if corrupt > _SHOWN else ""
-            raise DataError(
-                f"{corrupt} of {total} {self.split} images cannot be used:\n  {listed}{more}",
-                where=self.plan.yaml,
-                hint="mend or remove them; --force trains without them",
-            )
         if corrupt:
-            self.scan_notes.append(f"{corrupt} of {total} {self.split} images cannot be used: left out (--force)")
+            self._judge_corrupt(corrupt, total, [_plain(m) for m in messages if _LEFT_OUT in m])
+        if missing == total - corrupt:
+            raise DataError(
+                f"none of the {missing} {self.split} images has a label file",
+                where=self.plan.yaml,
+                hint=f"the labels of {self.im_files[0]} are looked for in {self.label_files[0]}",
+            )
         if missing:
             self.scan_notes.append(
                 f"{missing} of {total} {self.split} images have no label file and count as negatives"
             )
-        self.scan_notes += [_plain(message) for message in messages if message.endswith("labels removed")][:_SHOWN]
+        self.scan_notes += [_plain(message) for message in messages if message.endswith(_DUPLICATES)][:_SHOWN]
+
+    def _judge_corrupt(self, corrupt: int, total: int, reasons: list[str]) -> None:
+        more = [f"and {corrupt - _SHOWN} more"] if corrupt > _SHOWN else []
+        listed = "\n  ".join([*reasons[:_SHOWN], *more])
+        if self.plan.skip_bad_images and corrupt < total:
+            self.scan_notes.append(
+                f"{corrupt} of {total} {self.split} images cannot be used and are left out:\n  {listed}"
+            )
+            return
+        raise DataError(
+            f"{corrupt} of {total} {self.split} images cannot be used:\n  {listed}",
+            where=self.plan.yaml,
+            hint="mend or remove them" + ("" if corrupt == total else "; --force trains without them"),
+        )
+
+    def verify_labels(self, labels: list[dict[str, Any]], cache_path: Path) -> None:
+        """Upstream's choice between boxes and polygons, told to the user where it takes the polygons away."""
+        polygons = sum(bool(label["segments"]) for label in labels)
+        super().verify_labels(labels, cache_path)
+        if polygons and not any(label["segments"] for label in labels):
+            self.scan_notes.append(
+                f"{polygons} label files of {self.split} hold polygons and others boxes: the polygons count as boxes"
+            )
 
     def update_labels(self, include_class: list[int] | None) -> None:
         """Translate class ids, leaving out the boxes of classes that the detector does not have."""
@@ -104,10 +158,10 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         self.scan_notes += [f"no {self.split} image has a box of {name}" for name in absent]
 
     def check_cache_disk(self, safety_margin: float = 0.1) -> bool:
-        """Point the .npy files to the cache folder; upstream would write them beside the images."""
+        """Upstream's estimate, of the cache folder, and from the sizes that the label scan knows."""
+        self._use_own_npy_files()
         folder = self.cache_dir / "images"
         folder.mkdir(parents=True, exist_ok=True)
-        self.npy_files = [folder / f"{_digest(path)}.npy" for path in self.im_files]
         needed = int(self.decoded_bytes * (1 + safety_margin))
         have = sum(path.stat().st_size for path in self.npy_files if path.exists())
         free = shutil.disk_usage(folder).free
@@ -121,11 +175,16 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
         """Upstream's estimate, but a cache that does not fit is refused rather than silently left out."""
+        self._use_own_npy_files()
         if super().check_cache_ram(safety_margin):
             return True
         raise RefusedError(
             f"loader.cache: ram does not fit for the {self.split} images", hint="--cache false, or --cache disk"
         )
+
+    def _use_own_npy_files(self) -> None:
+        """Decoded images lie in the cache folder. Upstream would write, renew and remove them beside the images."""
+        self.npy_files = [self.cache_dir / "images" / f"{_digest(Path(path))}.npy" for path in self.im_files]
 
 
 def _translate(label: dict[str, Any], class_map: Mapping[int, int]) -> None:
@@ -138,9 +197,12 @@ def _translate(label: dict[str, Any], class_map: Mapping[int, int]) -> None:
 
 
 def _plain(message: str) -> str:
-    """Without the coloured split name that upstream puts in front."""
-    return message.partition(": ")[2] if "\x1b" in message else message.removeprefix("train: ").removeprefix("val: ")
+    """The image and what is wrong with it, without the coloured split name that upstream puts in front."""
+    uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", message)
+    return uncoloured.removeprefix("train: ").removeprefix("val: ").replace(_LEFT_OUT, "")
 
 
-def _digest(path: str) -> str:
-    return hashlib.sha256(path.encode()).hexdigest()[:32]
+def _digest(path: Path) -> str:
+    """A name for the decoded image: another one when the file changes, whatever its new time says."""
+    stat = path.stat()
+    return hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]

@@ -9,6 +9,8 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from sainet.files import replace_text, replacing
+
 _SETTINGS = {
     "settings_version": "0.0.8",
     "datasets_dir": "",
@@ -46,7 +48,7 @@ def seal(folder: Path) -> None:
     settings = dict(_SETTINGS)
     for key in ("datasets_dir", "weights_dir", "runs_dir"):
         settings[key] = str(private / key.removesuffix("_dir"))
-    (private / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    replace_text(private / "settings.json", json.dumps(settings))
     _stand_in_font(private)
 
 
@@ -58,4 +60,5 @@ def _stand_in_font(private: Path) -> None:
     font = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
     for name in ("Arial.ttf", "Arial.Unicode.ttf"):
         if font.exists() and not (private / name).exists():
-            shutil.copyfile(font, private / name)
+            with replacing(private / name) as temporary:  # half a font would spoil the plots of every later attempt
+                shutil.copyfile(font, temporary)

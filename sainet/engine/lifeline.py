@@ -17,6 +17,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_S = 5.0
 _LOCK_WAIT_S = 60.0
 
+_stop_asked = threading.Event()
+
 
 class Stopped(BaseException):
     """Raised in the main thread by SIGTERM; not an `Exception`, so that nothing on the way swallows it."""
@@ -33,9 +35,18 @@ def tie_to_parent(parent_pid: int) -> None:
 
 
 def stop_on_sigterm() -> None:
-    """From now on SIGTERM raises `Stopped` at the next bytecode of the main thread."""
+    """From now on SIGTERM raises `Stopped` at the next bytecode of the main thread, and `stop_was_asked` says so."""
     signal.signal(signal.SIGTERM, _raise_stopped)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which decides
+
+
+def stop_was_asked() -> bool:
+    """True once SIGTERM arrived.
+
+    `Stopped` alone does not tell: the interpreter drops what is raised inside a `__del__`, and on the way out torch
+    raises its own error about loader workers that the same SIGTERM ended.
+    """
+    return _stop_asked.is_set()
 
 
 @contextmanager
@@ -45,6 +56,7 @@ def hold_lock(path: Path) -> Iterator[None]:
     Waits for a process of an earlier attempt that is still on its way out.
     Raises `RunLockedError` when that takes longer than a minute.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         deadline_s = time.monotonic() + _LOCK_WAIT_S
         while True:
@@ -60,6 +72,7 @@ def hold_lock(path: Path) -> Iterator[None]:
 
 def _raise_stopped(_signal_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the way out must not be interrupted
+    _stop_asked.set()
     raise Stopped
 
 

@@ -116,4 +116,3 @@ def _reserved_bytes(device: Any) -> int | None:
     import torch
 
     return int(torch.cuda.memory_reserved(device))
-

@@ -8,20 +8,30 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import ultralytics.engine.trainer as upstream
+from ultralytics.data.utils import get_split_fraction
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import LOGGER, colorstr
 from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
-from sainet.engine.checkpoint import is_finished, load, whole_files, write_results
+from sainet.engine.checkpoint import epochs_trained, is_finished, load, whole_files, write_results
 from sainet.engine.dataset import StageDataset
+from sainet.engine.lifeline import Stopped, stop_was_asked
 from sainet.engine.reporting import Reporter
 from sainet.engine.validation import StageValidator, short_metrics
+from sainet.errors import StorageError, WeightsError
 from sainet.files import replace_text
 from sainet.protocol import Plan, TrainingDone
+
+_BROKEN_FP16 = re.compile(
+    r"(nvidia|geforce|quadro|tesla).*?(1660|1650|1630|t400|t550|t600|t1000|t1200|t2000|k40m)", re.IGNORECASE
+)
+"""GPUs that upstream's AMP check turns down by name."""
 
 
 class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has no types
@@ -29,7 +39,7 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
 
     Weights go to `plan.weights_dir`, each file replaced as a whole; everything else to `plan.attempt_dir`.
     Raises `DataError` for images that upstream would drop, `StorageError` when a disk is full,
-    `WeightsError` for initial weights that are no checkpoint.
+    `WeightsError` for initial weights that are no checkpoint; a last.pt that is none is a `StorageError`.
     """
 
     wdir: Path
@@ -41,12 +51,13 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
         self.reporter = reporter
         self.transferred: str | None = None
         self.finished = False
-        upstream.check_amp = _amp_without_download
+        upstream.check_amp = partial(_amp_without_download, reporter)
         super().__init__(overrides={**plan.arguments, "model": plan.weights, "data": str(_write_data_yaml(plan))})
         self._move_weights()
         self.resume = plan.resume  # upstream would take the arguments from the checkpoint; ours are the plan's
         self.model = str(self.last if plan.resume else plan.weights)
         self.add_callback("on_train_epoch_start", _never_halve_the_batch)
+        self.add_callback("on_train_batch_start", _stop_if_asked)
         reporter.attach(self)
 
     def _move_weights(self) -> None:
@@ -60,7 +71,9 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
     def setup_model(self) -> Any:
         """Build the model; classes that the initial weights know by name keep their rows of the head."""
         self.reporter.phase("building the model")
-        if str(self.model).endswith(".pt"):
+        if self.resume:
+            _load_own(Path(self.model))
+        elif str(self.model).endswith(".pt"):
             load(Path(self.model))  # says what is wrong with a file that is none
         checkpoint = super().setup_model()
         if self.resume:
@@ -83,12 +96,12 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             batch_size=batch,
             augment=training,
             hyp=self.args,
-            rect=not training,
+            rect=self.args.rect or not training,
             cache=self.args.cache or None,
             stride=max(int(unwrap_model(self.model).stride.max()), 32),
             pad=0.0 if training else 0.5,
             prefix=colorstr(f"{mode}: "),
-            fraction=self.args.fraction if training else 1.0,
+            fraction=get_split_fraction(self.args.fraction, "train" if training else self.args.split),
             plan=self.plan.data,
             cache_dir=self.plan.cache_dir,
             split=f"stage-{self.plan.stage}-{mode}",
@@ -123,22 +136,24 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             super().resume_training(ckpt)
 
     def _do_train(self) -> None:
-        if self.resume and is_finished(load(self.last), epochs=self.epochs, patience=self.args.patience):
+        if self.resume and is_finished(_load_own(self.last), epochs=self.epochs, patience=self.args.patience):
             self._setup_train()
             self.final_eval()
+            if self.args.plots:
+                self.plot_metrics()
         else:
             super()._do_train()
 
     def final_eval(self) -> None:
         """Evaluate best.pt, strip both files of what only a resume needs, and report the stage as trained."""
         self.reporter.phase("final evaluation")
-        _strip(self.best)
+        trained = _load_own(self.last)
+        _strip(self.best, train_results=trained.get("train_results"))
         self.validator.args.plots = self.args.plots
         self.validator.args.compile = False  # compiling for one pass costs more than it gives
         self.metrics = self.validator(model=self.best)
-        last = _strip(self.last)  # stripped last: until here the attempt could be resumed
-        results = last.get("train_results") or {}
-        trained = len(next(iter(results.values()), []))
+        epochs = epochs_trained(trained)
+        _strip(self.last)  # stripped last: until here the attempt could be resumed
         self.reporter.emit(
             TrainingDone(
                 stage=self.plan.stage,
@@ -146,16 +161,27 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
                 metrics=short_metrics(self.metrics),
                 best_weights=self.best,
                 last_weights=self.last,
-                epochs_trained=trained,
-                stopped_early=trained < self.epochs,
+                epochs_trained=epochs,
+                stopped_early=epochs < self.epochs,
             )
         )
 
 
-def _strip(path: Path) -> dict[str, Any]:
-    """Halve `path` and take its optimizer state away, replacing the file as a whole."""
+def _load_own(path: Path) -> dict[str, Any]:
+    """A checkpoint that this stage wrote itself. Raises `StorageError` when it is gone or does not load."""
+    try:
+        return load(path)
+    except WeightsError as error:
+        raise StorageError(
+            error.message, hint="put the file back, or train the stage anew with another --run"
+        ) from error
+
+
+def _strip(path: Path, **updates: Any) -> None:
+    """Halve `path` and take its optimizer state away, replacing the file as a whole; `updates` go over its keys."""
+    _load_own(path)  # upstream would only log that it cannot be read
     with whole_files(path.parent) as scratch:
-        return dict(strip_optimizer(path, s=scratch / path.name))
+        strip_optimizer(path, s=scratch / path.name, updates=updates)
 
 
 def _write_data_yaml(plan: Plan) -> Path:
@@ -187,7 +213,24 @@ def _never_halve_the_batch(training: Any) -> None:
     training._oom_retries = 3
 
 
-def _amp_without_download(model: Any) -> bool:
-    """Stands in for upstream's AMP check, which would download a model to compare. A CPU has no fp16 training."""
-    return next(model.parameters()).device.type not in {"cpu", "mps"}
+def _stop_if_asked(_training: Any) -> None:
+    """Catches up on a `Stopped` that was raised where the interpreter drops exceptions."""
+    if stop_was_asked():
+        raise Stopped
 
+
+def _amp_without_download(reporter: Reporter, model: Any) -> bool:
+    """Stands in for upstream's AMP check, which would download a model to compare.
+
+    Like upstream's it says no to a CPU and to the GPUs that are known to train NaN in fp16.
+    """
+    device = next(model.parameters()).device
+    if device.type in {"cpu", "mps"}:
+        return False
+    if device.type != "cuda":
+        return True
+    name = torch.cuda.get_device_name(device)
+    if _BROKEN_FP16.search(name):
+        reporter.warn(f"{name} trains NaN in fp16: mixed precision is off")
+        return False
+    return True

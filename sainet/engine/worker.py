@@ -8,14 +8,19 @@ import errno
 import faulthandler
 import os
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
 from sainet.engine.environment import seal
-from sainet.engine.lifeline import Stopped, hold_lock, stop_on_sigterm, tie_to_parent
+from sainet.engine.lifeline import Stopped, hold_lock, stop_on_sigterm, stop_was_asked, tie_to_parent
 from sainet.errors import SainetError
 from sainet.files import storage_error
 from sainet.protocol import Plan, ProcessFailed, append_event
+
+_STOPPED = 143
+_PLOTS_GRACE_S = 20.0
 
 
 def main(arguments: list[str]) -> int:
@@ -28,17 +33,21 @@ def main(arguments: list[str]) -> int:
         with hold_lock(plan.lock):
             _train(plan)
     except Stopped:
-        return 143
+        return _STOPPED
     except SainetError as error:
         return _give_up(plan, error.code, error.message, error.hint)
     except OSError as error:
         traceback.print_exc()
+        if stop_was_asked():
+            return _STOPPED
         known = storage_error(error, Path(error.filename or plan.attempt_dir))
         if error.errno in {errno.ENOSPC, errno.EDQUOT} and isinstance(known, SainetError):
             return _give_up(plan, known.code, known.message, known.hint)
         return _give_up(plan, 1, _first_line(error), None)
     except Exception as error:
         traceback.print_exc()
+        if stop_was_asked():
+            return _STOPPED
         return _give_up(plan, 1, _first_line(error), None)
     return 0
 
@@ -53,9 +62,7 @@ def _train(plan: Plan) -> None:
 
 def _give_up(plan: Plan, exit_code: int, message: str, hint: str | None) -> int:
     print(f"sainet: {message}", file=sys.stderr)
-    event = ProcessFailed(
-        stage=plan.stage, attempt=plan.attempt, exit_code=exit_code, message=message, hint=hint
-    )
+    event = ProcessFailed(stage=plan.stage, attempt=plan.attempt, exit_code=exit_code, message=message, hint=hint)
     with contextlib.suppress(SainetError, OSError):  # the disk that is full may be this one; the exit code says it
         append_event(plan.events, event)
     return exit_code
@@ -66,9 +73,19 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def _finish_plots() -> None:
+    """Upstream draws in threads of its own; a finished training waits for its pictures, but not for ever."""
+    deadline_s = time.monotonic() + _PLOTS_GRACE_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+
+
 if __name__ == "__main__":
     code = main(sys.argv[1:])
+    if code == 0:
+        _finish_plots()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Plot threads and loader workers must not hold up a process that has said how it ended.
+    # Threads and loader workers must not hold up a process that has said how it ended.
     os._exit(code)
