@@ -1,6 +1,6 @@
 """Writing files so that a kill or a full disk never leaves half of one behind, and reading logs that grow.
 
-Every file of a run is either replaced as a whole (`replace_text`, `replacing`) or only ever appended to (`append_line`).
+Every file of a run is either replaced as a whole (`replace_text`, `replacing`) or only appended to (`append_line`).
 """
 
 import errno
@@ -98,8 +98,7 @@ def storage_error(error: OSError, path: Path) -> Exception:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageError(
             f"no space left while writing {path}",
-            hint="free some space (or choose another --runs-dir for a new run), then run the same command with --resume; "
-            "everything saved before is intact",
+            hint="everything saved before is intact: free some space, then run the same command with --resume",
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return StorageError(

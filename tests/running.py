@@ -77,9 +77,9 @@ def workers_below(folder: RunFolder) -> list[int]:
     alive = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = process.info["cmdline"] or []
-        if WORKER in line and any(str(folder.root) in word for word in line):
-            if process.info["status"] != psutil.STATUS_ZOMBIE:
-                alive.append(process.pid)
+        is_ours = WORKER in line and any(str(folder.root) in word for word in line)
+        if is_ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+            alive.append(process.pid)
     return alive
 
 

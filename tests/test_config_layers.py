@@ -41,7 +41,7 @@ def test_a_key_limited_to_a_stage_reaches_that_stage_only_and_beats_the_general_
     assert settle(stage=2, project=text).config.schedule.epochs == 4
     sets = ["stage2.epochs=40", "stage1.data=fasdd.yaml"]
     assert settle(stage=1, sets=sets).config.schedule.epochs == 9
-    assert settle(stage=1, sets=sets).config.data == "fasdd.yaml"
+    assert settle(stage=1, sets=sets).config.data == str(Path.cwd() / "fasdd.yaml")
     assert settle(stage=2, sets=sets).config.schedule.epochs == 40
     assert settle(stage=2, sets=sets).config.data is None
 
@@ -66,7 +66,7 @@ def test_merge_keys_may_share_settings_between_the_stages() -> None:
         ("SAINET_LOADER_VAL_WORKERS", "2", "loader.val.workers", 2),
         ("SAINET_ENV_OMP_NUM_THREADS", "8", "env.OMP_NUM_THREADS", "8"),
         ("SAINET_STAGE1_ENV_A", "1", "env.A", "1"),
-        ("SAINET_STAGE1_DATA", "2024", "data", "2024"),
+        ("SAINET_STAGE1_DATA", "/2024", "data", "/2024"),
         ("SAINET_WEIGHTS", "yolov8n.pt", "weights", "yolov8n.pt"),
     ],
 )
@@ -122,7 +122,7 @@ def test_two_ways_to_say_a_key_in_one_layer_must_agree() -> None:
         ("env.A=x=y", "env.A", "x=y"),
         ("env.A=1:30", "env.A", "1:30"),
         ("env.A=", "env.A", ""),
-        ("data=2024-99-99", "data", "2024-99-99"),
+        ("data=/2024-99-99", "data", "/2024-99-99"),
     ],
 )
 def test_set(text: str, key: str, value: object) -> None:
@@ -188,7 +188,7 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(monkeypatch: pytest
     assert settle(project="data: ~/fasdd.yaml\n").config.data == "/home/anna/fasdd.yaml"
     assert settle(sets=["data=~/fasdd.yaml"]).config.data == "/home/anna/fasdd.yaml"
     assert settle(environment={"SAINET_DATA": "~/fasdd.yaml"}).config.data == "/home/anna/fasdd.yaml"
-    assert settle(sets=["data=~nobody-of-that-name/x.yaml"]).config.data == "~nobody-of-that-name/x.yaml"
+    assert settle(sets=["data=~nobody-of-that-name/x.yaml"]).config.data == str(Path.cwd() / "~nobody-of-that-name/x.yaml")
 
 
 def test_environment_variables_in_yaml_are_text_as_they_are_written() -> None:

@@ -64,10 +64,16 @@ def test_the_settings_of_a_run_can_be_trained_again_from_its_run_yaml(demo: Path
     settings = tmp_path / "runs" / "first" / "run.yaml"
     assert "batch: 8  # --batch 8" in settings.read_text()
 
-    repeated = sainet("train", "--stage", "1", "--profile", "cpu", "--config", settings, "--run", "second", cwd=tmp_path)
+    repeated = sainet(
+        "train", "--stage", "1", "--profile", "cpu", "--config", settings, "--run", "second", cwd=tmp_path
+    )
     assert repeated.returncode == 0, repeated.stderr
     epochs = [
-        [event.losses for event in read_events(tmp_path / "runs" / run / "events.jsonl") if isinstance(event, EpochDone)]
+        [
+            event.losses
+            for event in read_events(tmp_path / "runs" / run / "events.jsonl")
+            if isinstance(event, EpochDone)
+        ]
         for run in ("first", "second")
     ]
     assert len(epochs[0]) == 2

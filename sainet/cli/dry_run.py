@@ -89,4 +89,3 @@ def _data_line(found: Preflight) -> str:
         return "not read"
     names = ", ".join(found.data.target_names.values()) if found.data else "?"
     return f"{found.source.yaml}: {found.source.train_images} train, {found.source.val_images} val images; {names}"
-

@@ -7,6 +7,7 @@ from pathlib import Path
 from sainet.cli.dry_run import dry_run
 from sainet.cli.options import request_of
 from sainet.cli.output import note, print_json, stderr, stdout, warn
+from sainet.config.keys import expand, split_stage
 from sainet.errors import UsageError
 from sainet.hardware.machine import read_machine
 from sainet.protocol import Stage
@@ -55,14 +56,19 @@ def default_name(command: Command, stages: Sequence[Stage], profile: str, tier: 
 
 def _over(stored: Request, typed: Request) -> Request:
     """What was asked for when the run began, and over it what is typed now: `--resume --run NAME` needs no more."""
-    replaced = {key for key, _, _ in typed.sets}
+    replaced = {_full(key) for key, _, _ in typed.sets}
     return Request(
         profile=stored.profile,
         tier=typed.tier or stored.tier,
         config_files=[*stored.config_files, *(f for f in typed.config_files if f not in stored.config_files)],
-        sets=[entry for entry in stored.sets if entry[0] not in replaced] + typed.sets,
+        sets=[entry for entry in stored.sets if _full(entry[0]) not in replaced] + typed.sets,
         force=stored.force or typed.force,
     )
+
+
+def _full(name: str) -> str:
+    limit, key = split_stage(name)
+    return f"{limit}.{expand(key) or key}"
 
 
 def _checked(name: str) -> str:

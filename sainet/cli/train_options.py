@@ -60,4 +60,3 @@ def _shape(text: str) -> str:
     """`1440x808` and `1440,808` are [1440, 808]."""
     sides = text.replace("x", ",").strip("[] ").split(",")
     return text if len(sides) == 1 else f"[{', '.join(side.strip() for side in sides)}]"
-

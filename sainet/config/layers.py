@@ -21,11 +21,11 @@ def file_layer(path: Path, layer: LayerName) -> Layer:
     """A configuration file of the user's; paths in it are relative to it. Raises `ConfigError`."""
     shown = shown_path(path.absolute(), shipped_root())
     settings = [
-        _anchored(Setting(e.key, env_text(e), Origin(layer, "", f"{shown}:{e.line}")), path.absolute().parent)
+        Setting(e.key, env_text(e), Origin(layer, "", f"{shown}:{e.line}"))
         for e in read_entries(path, shown)
         if not is_empty_section(e)
     ]
-    return Layer("user", settings)
+    return anchored(Layer("user", settings), path.absolute().parent)
 
 
 def project_layer(folder: Path) -> Layer | None:
@@ -75,6 +75,11 @@ def command_line_layer(sets: Sequence[tuple[str, str, str]]) -> Layer:
     return Layer("user", settings)
 
 
+def anchored(layer: Layer, folder: Path) -> Layer:
+    """The layer with its relative paths made absolute, as typed in `folder`: run.yaml must mean them too."""
+    return Layer(layer.kind, [_anchored(setting, folder) for setting in layer.settings])
+
+
 def split_set(text: str) -> tuple[str, str, str]:
     """`train.batch=96` as typed after `--set`. Raises `ConfigError` without an equals sign."""
     key, equals, value = text.partition("=")
@@ -100,7 +105,7 @@ def _home(path: str) -> str:
 
 
 def _anchored(setting: Setting, folder: Path) -> Setting:
-    """A relative path in a configuration file starts at that file; bare weight names are searched for later."""
+    """A relative path starts at `folder`; bare names of weights are searched for later."""
     _, key = split_stage(setting.key)
     if key not in _PATHS or not isinstance(setting.value, str) or setting.value in {"", STAGE_1_WEIGHTS}:
         return setting

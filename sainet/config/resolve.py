@@ -9,7 +9,7 @@ from typing import Any
 from sainet.config.auto import HardwareValues, auto_settings, pick_profile
 from sainet.config.contradictions import contradictions, warnings_of
 from sainet.config.keys import split_stage
-from sainet.config.layers import command_line_layer, environment_layer, file_layer, project_layer
+from sainet.config.layers import anchored, command_line_layer, environment_layer, file_layer, project_layer
 from sainet.config.library import Profile, preset_layer
 from sainet.config.origin import DEFAULT, Layer, Origin, Setting
 from sainet.config.schema import Config
@@ -95,8 +95,8 @@ def _read_layers(
         profile_layers,
         lambda: [layer for layer in [project_layer(folder)] if layer],
         *[config_reader(path) for path in request.config_files],
-        lambda: [environment_layer(environment)],
-        lambda: [command_line_layer(request.sets)],
+        lambda: [anchored(environment_layer(environment), folder)],
+        lambda: [anchored(command_line_layer(request.sets), folder)],
     ]
     for reader in readers:
         try:

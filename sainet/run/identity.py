@@ -14,9 +14,7 @@ _FREE = frozenset({"train.device", "train.save_period", "train.plots", "schedule
 def training_identity(resolved: Resolved) -> dict[str, Any]:
     """Dotted key to value for every setting that a resume must not change."""
     identity = {
-        key: resolved.value(key)
-        for key in resolved.history
-        if key.partition(".")[0] in _SECTIONS and key not in _FREE
+        key: resolved.value(key) for key in resolved.history if key.partition(".")[0] in _SECTIONS and key not in _FREE
     }
     if identity.get("data"):
         identity["data"] = str(Path(identity["data"]).expanduser().resolve())

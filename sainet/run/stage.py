@@ -125,9 +125,7 @@ class StageRun:
             lock=self.paths.lock,
             resume=self.paths.last.exists(),
             select_by=found.resolved.config.schedule.select_by,
-            arguments=trainer_arguments(
-                found.resolved.config, self.paths.attempt(number), workers=found.workers
-            ),
+            arguments=trainer_arguments(found.resolved.config, self.paths.attempt(number), workers=found.workers),
         )
         plan.write(self.paths.plan(number))
         replace_text(plan.orders, Orders().model_dump_json() + "\n")
@@ -185,9 +183,7 @@ class StageRun:
         self.record.status, self.record.metrics = "done", done.metrics
         self.record.epochs_done = done.epochs_trained
         self.folder.write_state(self.state)
-        event = StageDone(
-            stage=self.stage, attempt=attempt.number, metrics=done.metrics, weights=done.best_weights
-        )
+        event = StageDone(stage=self.stage, attempt=attempt.number, metrics=done.metrics, weights=done.best_weights)
         self._say(event)
         self.view.handle(event)
         return self.record
