@@ -92,8 +92,8 @@ def _stage2_object(canvas: Canvas, scene: Scene, wind: float, rng: Rng) -> tuple
     if site is None:
         return canvas, []
     x, y, layer = site
-    size = canvas.shape[0] * float(np.exp(rng.uniform(np.log(0.07), np.log(0.36))))
-    plume = _draw_plume(x, y + 0.05 * size, size, wind, rng, depth=rng.uniform(0.4, 1.6))
+    size = canvas.shape[0] * float(np.exp(rng.uniform(np.log(0.15), np.log(0.65))))
+    plume = _draw_plume(x, y + 0.05 * size, size, wind, rng, depth=rng.uniform(0.9, 3.2))
     return _lay_smoke(canvas, scene, plume, layer, rng)
 
 
