@@ -47,9 +47,7 @@ class Workflow:
         problems: list[Problem] = []
         for stage in self.stages:
             try:
-                resolved[stage] = resolve(
-                    stage, self.request, hardware, environment=os.environ, folder=Path.cwd()
-                )
+                resolved[stage] = resolve(stage, self.request, hardware, environment=os.environ, folder=Path.cwd())
             except ConfigError as error:
                 problems += error.problems
         if problems:
@@ -77,8 +75,8 @@ class Workflow:
 
     # --- running
 
-    def run(self, *, resume: bool, make_view: ViewMaker) -> RunState:
-        """Train every stage that is not done.
+    def run(self, *, resume: bool, make_view: ViewMaker, warn: Callable[[str], None]) -> RunState:
+        """Train every stage that is not done; `warn` is told what the user should know before.
 
         Raises what the stages raise; and before anything starts `RunExistsError`, `RunLockedError`, and
         everything that `Preflight.require` raises.
@@ -94,7 +92,7 @@ class Workflow:
                 hint="sainet runs ls shows the runs; --run and --runs-dir name one",
             )
         resolved = self.resolve()
-        self._require(resolved, self._stored_state())
+        self._require(resolved, self._stored_state(), warn)
         with locked(self.folder.lock):
             state = self._open(resolved)
             self._write_settings(resolved)
@@ -114,14 +112,16 @@ class Workflow:
                     StageRun(self.folder, state, stage, found, view, caught).run()
         return state
 
-    def _require(self, resolved: dict[Stage, Resolved], state: RunState | None) -> None:
+    def _require(self, resolved: dict[Stage, Resolved], state: RunState | None, warn: Callable[[str], None]) -> None:
         """Raise what stands against any stage that still has to run, before the first one starts."""
         open_stages = {
             stage: settings
             for stage, settings in resolved.items()
             if state is None or stage not in state.stages or state.stages[stage].status != "done"
         }
-        for found in self.inspect(open_stages, state).values():
+        for stage, found in self.inspect(open_stages, state).items():
+            for text in found.warnings:
+                warn(f"stage {stage}: {text}")
             found.require()
 
     def _require_weights(self, found: Preflight) -> None:

@@ -57,7 +57,8 @@ def _as_json(workflow: Workflow, found: Preflight) -> dict[str, Any]:
 
 
 def _warnings(found: Preflight) -> list[str]:
-    return found.warnings + [f"not named yet: {error.message}" for error in found.open_questions]
+    refused = [f"a real start is refused: {problem.message}" for problem in found.refusals]
+    return found.warnings + refused + [f"not named yet: {error.message}" for error in found.open_questions]
 
 
 def _effective_batch(resolved: Resolved) -> int:

@@ -1,20 +1,13 @@
-"""What `train` and `full-workflow` have in common: from options to a workflow, and its result on the screen."""
+"""What `train` and `full-workflow` have in common: from options to a workflow that is printed or run."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from sainet.cli.dry_run import dry_run
 from sainet.cli.options import request_of
-from sainet.cli.output import note, print_json, stderr, stdout, warn
 from sainet.config.keys import expand, split_stage
 from sainet.errors import UsageError
 from sainet.hardware.machine import read_machine
 from sainet.protocol import Stage
-from sainet.report.progress import ProgressView
-from sainet.report.runs import RunSummary, summarise
-from sainet.report.tables import run_dict, stage_table
-from sainet.run.stage import View
 from sainet.state import Command, Request, RunFolder
 from sainet.workflow import Workflow
 
@@ -43,9 +36,13 @@ def start(
         request = _over(folder.read_state().request, request)
     workflow = Workflow(command, stages, request, folder, read_machine())
     if dry:
+        from sainet.cli.dry_run import dry_run
+
         dry_run(workflow, json=json)
-        return
-    _run(workflow, resume=resume, json=json)
+    else:  # only here is a live view needed, which takes as long to import as all the rest
+        from sainet.cli.live import run_live
+
+        run_live(workflow, resume=resume, json=json)
 
 
 def default_name(command: Command, stages: Sequence[Stage], profile: str, tier: str | None) -> str:
@@ -75,31 +72,3 @@ def _checked(name: str) -> str:
     if not name or name.startswith(".") or "/" in name:
         raise UsageError(f"{name!r} cannot be a run's name", where="--run", hint="a plain folder name; see --runs-dir")
     return name
-
-
-def _run(workflow: Workflow, *, resume: bool, json: bool) -> None:
-    was_done = workflow.folder.exists and workflow.folder.read_state().status == "done"
-    if not was_done:
-        _print_warnings(workflow)
-    workflow.run(resume=resume, make_view=_view)
-    if was_done:
-        note(f"the run {workflow.folder.name} was finished before: nothing was trained")
-    summary = summarise(workflow.folder)
-    assert isinstance(summary, RunSummary)
-    if json:
-        print_json(run_dict(summary))
-    else:
-        stdout().print(stage_table(summary.stages, here=Path.cwd()))
-        stdout().print(f"final weights: {workflow.folder.stage(summary.stages[-1].stage).best}", soft_wrap=True)
-
-
-def _print_warnings(workflow: Workflow) -> None:
-    for stage, settings in workflow.resolve().items():
-        for text in settings.warnings:
-            warn(f"stage {stage}: {text}")
-
-
-@contextmanager
-def _view(name: str, stages: int) -> Iterator[View]:
-    with ProgressView(stderr(), run=name, stages=stages) as view:
-        yield view

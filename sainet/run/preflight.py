@@ -63,7 +63,6 @@ def inspect(
         found.warnings.append(lowered)
     visible = sum(gpu.visible for gpu in machine.gpus.gpus)
     found.refusals = refusals(resolved, visible, force=force)
-    found.warnings += [f"a real start is refused: {problem.message}" for problem in found.refusals]
     _inspect_data(found, force=force)
     _inspect_weights(found, folder, stage_1_best, in_workflow=in_workflow)
     return found

@@ -1,0 +1,33 @@
+"""Running a workflow before somebody's eyes, and its result at the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sainet.cli.output import note, print_json, stderr, stdout, warn
+from sainet.report.progress import ProgressView
+from sainet.report.runs import RunSummary, summarise
+from sainet.report.tables import run_dict, stage_table
+from sainet.run.stage import View
+from sainet.workflow import Workflow
+
+
+def run_live(workflow: Workflow, *, resume: bool, json: bool) -> None:
+    """Train what is not done yet, then print the table of both stages and the final weights (or one JSON object)."""
+    was_done = workflow.folder.exists and workflow.folder.read_state().status == "done"
+    workflow.run(resume=resume, make_view=_view, warn=warn)
+    if was_done:
+        note(f"the run {workflow.folder.name} was finished before: nothing was trained")
+    summary = summarise(workflow.folder)
+    assert isinstance(summary, RunSummary)
+    if json:
+        print_json(run_dict(summary))
+    else:
+        stdout().print(stage_table(summary.stages, here=Path.cwd()))
+        stdout().print(f"final weights: {workflow.folder.stage(summary.stages[-1].stage).best}", soft_wrap=True)
+
+
+@contextmanager
+def _view(name: str, stages: int) -> Iterator[View]:
+    with ProgressView(stderr(), run=name, stages=stages) as view:
+        yield view
