@@ -101,7 +101,5 @@ def storage_error(error: OSError, path: Path) -> Exception:
             hint="everything saved before is intact: free some space, then run the same command with --resume",
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return StorageError(
-            f"cannot write {path}: {error.strerror}", hint="choose a folder that can be written"
-        )
+        return StorageError(f"cannot write {path}: {error.strerror}", hint="choose a folder that can be written")
     return error

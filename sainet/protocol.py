@@ -109,9 +109,7 @@ class PhaseStarted(_Event):
     """What the training process is busy with while no batch is running."""
 
     event: Literal["phase"] = "phase"
-    phase: Literal[
-        "starting", "scanning labels", "building the model", "training", "validating", "final evaluation"
-    ]
+    phase: Literal["starting", "scanning labels", "building the model", "training", "validating", "final evaluation"]
 
 
 class TrainingStarted(_Event):

@@ -128,9 +128,7 @@ class RunFolder:
         try:
             return RunState.model_validate_json(self.state.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise StorageError(
-                f"{self.root} is not a run: it has no state.json", hint="sainet runs ls"
-            ) from None
+            raise StorageError(f"{self.root} is not a run: it has no state.json", hint="sainet runs ls") from None
         except ValidationError as error:
             raise StorageError(
                 f"{self.state} cannot be read: {error.errors()[0]['msg']}",

@@ -188,7 +188,9 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(monkeypatch: pytest
     assert settle(project="data: ~/fasdd.yaml\n").config.data == "/home/anna/fasdd.yaml"
     assert settle(sets=["data=~/fasdd.yaml"]).config.data == "/home/anna/fasdd.yaml"
     assert settle(environment={"SAINET_DATA": "~/fasdd.yaml"}).config.data == "/home/anna/fasdd.yaml"
-    assert settle(sets=["data=~nobody-of-that-name/x.yaml"]).config.data == str(Path.cwd() / "~nobody-of-that-name/x.yaml")
+    assert settle(sets=["data=~nobody-of-that-name/x.yaml"]).config.data == str(
+        Path.cwd() / "~nobody-of-that-name/x.yaml"
+    )
 
 
 def test_environment_variables_in_yaml_are_text_as_they_are_written() -> None:

@@ -33,7 +33,13 @@ def test_the_wheel_holds_profiles_presets_schemas_and_the_typing_marker(wheel: P
 def test_an_installed_wheel_finds_its_profiles_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     listed = subprocess.run(
-        [sys.executable, "-c", "import sainet, sainet.cli.app as a; print(sainet.__file__); a.main()", "profiles", "ls"],
+        [
+            sys.executable,
+            "-c",
+            "import sainet, sainet.cli.app as a; print(sainet.__file__); a.main()",
+            "profiles",
+            "ls",
+        ],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "site")},
         capture_output=True,

@@ -1,16 +1,19 @@
 """Reading a data YAML (Ultralytics' format): where the images are and what the label files' classes are called."""
 
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yaml import MappingNode, SafeLoader, ScalarNode, SequenceNode, compose
+
 from sainet.config.document import Entry, read_entries
 from sainet.errors import ConfigError, DataError
 from sainet.protocol import DataPlan
 
-_IMAGE_SUFFIXES = frozenset(
-    ".avif .bmp .dng .heic .heif .jp2 .jpeg .jpeg2000 .jpg .mpo .png .tif .tiff .webp".split()
+IMAGE_FORMATS = frozenset(
+    ["avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"]
 )
 """What Ultralytics 8.4 reads as an image; other files in an image folder are not looked at."""
 
@@ -31,14 +34,16 @@ def read_source(path: str) -> DataSource:
     """Read and check a data YAML.
 
     A relative `path:` is relative to the YAML, and `train:` / `val:` to that. A `download:` key is never run.
-    Raises `DataError` when the file, a folder or the images are missing.
+    Raises `DataError` when the file, a folder or the images are missing, or when the YAML asks for something that
+    would be left out in silence.
     """
     yaml = Path(path).expanduser().absolute()
     if not yaml.is_file():
         raise DataError(f"no such data YAML: {path}", hint="name it with --data, or set `data` in sainet.yaml")
     tree, lines = _tree(yaml)
     names = _names(tree, yaml)
-    root = (yaml.parent / str(tree.get("path", "."))).resolve()
+    _check_promises(tree, names, yaml, lines)
+    root = (yaml.parent / Path(str(tree.get("path") or ".")).expanduser()).resolve()
     splits = {split: _split(split, tree, root, yaml, lines) for split in ("train", "val")}
     counts = {split: _count_images(paths, split, yaml, lines.get(split)) for split, paths in splits.items()}
     return DataSource(yaml, splits["train"], splits["val"], names, counts["train"], counts["val"])
@@ -51,6 +56,10 @@ def data_plan(source: DataSource, classes: Sequence[str] | None, *, skip_bad_ima
     """
     ids = {name.strip().lower(): index for index, name in source.names.items()}
     wanted = list(classes) if classes is not None else list(source.names.values())
+    if len({name.strip().lower() for name in wanted}) != len(wanted):
+        raise DataError(
+            f"the same class is asked for twice: {', '.join(wanted)}", hint="name each once in schedule.classes"
+        )
     missing = [name for name in wanted if name.strip().lower() not in ids]
     if missing:
         raise DataError(
@@ -85,6 +94,8 @@ def _tree(yaml: Path) -> tuple[dict[str, Any], dict[str, int]]:
             tree.setdefault(top, {})[rest] = _text(entry)
         else:
             tree[top] = entry.value
+    if isinstance(tree.get("names"), list):
+        tree["names"] = _listed_names(yaml) or tree["names"]
     return tree, lines
 
 
@@ -93,12 +104,38 @@ def _text(entry: Entry) -> str:
     return str(entry.text if entry.text is not None else entry.value)
 
 
+def _listed_names(yaml: Path) -> list[str]:
+    """As `_text`, for `names` as a list; empty where it is not a plain list of names."""
+    root = compose(yaml.read_text(encoding="utf-8"), Loader=SafeLoader)
+    assert isinstance(root, MappingNode)  # it was read as one before
+    node = next((value for key, value in root.value if key.value == "names"), None)
+    if not isinstance(node, SequenceNode) or not all(isinstance(item, ScalarNode) for item in node.value):
+        return []
+    return [str(item.value) for item in node.value]
+
+
+def _check_promises(tree: dict[str, Any], names: dict[int, str], yaml: Path, lines: dict[str, int]) -> None:
+    """What the YAML says about the data beyond their place."""
+    if tree.get("nc") not in (None, len(names), str(len(names))):
+        raise DataError(
+            f"`nc: {tree['nc']}` does not fit the {len(names)} names",
+            where=f"{yaml}:{lines['nc']}",
+            hint="mend `names`, or leave `nc` out",
+        )
+    if tree.get("channels") not in (None, 3):
+        raise DataError(
+            f"`channels: {tree['channels']}`: images are trained in colour, with 3 channels",
+            where=f"{yaml}:{lines['channels']}",
+            hint="leave `channels` out: grey images are read as colour",
+        )
+
+
 def _names(tree: dict[str, Any], yaml: Path) -> dict[int, str]:
     names = tree.get("names")
     hint = "for example `names: {0: fire, 1: smoke}`"
     if isinstance(names, list) and names:
         table = {index: str(name) for index, name in enumerate(names)}
-    elif isinstance(names, dict) and all(str(key).isdigit() for key in names):
+    elif isinstance(names, dict) and all(str(key).isdecimal() for key in names):
         table = {int(key): str(name) for key, name in names.items()}
     else:
         raise DataError("no class names", where=str(yaml), hint=hint)
@@ -122,11 +159,20 @@ def _split(split: str, tree: dict[str, Any], root: Path, yaml: Path, lines: dict
                 where=f"{yaml}:{lines[split]}",
                 hint="a relative `path:` starts at the YAML's own folder, and `train:` and `val:` start at `path:`",
             )
+        if _is_image(str(path)) and path.is_file():
+            raise DataError(
+                f"`{split}` is one image: {path}",
+                where=f"{yaml}:{lines[split]}",
+                hint="name a folder of images, or a text file with one image a line",
+            )
     return paths
 
 
 def _count_images(paths: Sequence[Path], split: str, yaml: Path, line: int | None) -> int:
-    count = sum(_images_in(path) for path in paths)
+    try:
+        count = sum(_images_in(path) for path in paths)
+    except OSError as error:
+        raise DataError(f"`{split}` cannot be read: {error}", where=f"{yaml}:{line}") from error
     if count == 0:
         shown = ", ".join(str(path) for path in paths)
         raise DataError(f"`{split}` has no images: {shown}", where=f"{yaml}:{line}")
@@ -134,9 +180,14 @@ def _count_images(paths: Sequence[Path], split: str, yaml: Path, line: int | Non
 
 
 def _images_in(path: Path) -> int:
-    """Images below a folder, lines of a list file, or one for an image."""
+    """Images below a folder, or in a list file, as Ultralytics finds them: links are followed, hidden files are not."""
     if path.is_dir():
-        return sum(1 for item in path.rglob("*") if item.suffix.lower() in _IMAGE_SUFFIXES)
-    if path.suffix.lower() in _IMAGE_SUFFIXES:
-        return 1
-    return sum(1 for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip())
+        pattern = f"{glob.escape(str(path))}/**/*.*"
+        found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - rglob follows no links and finds hidden files
+    else:
+        found = iter(path.read_text(encoding="utf-8-sig", errors="replace").splitlines())
+    return sum(map(_is_image, found))
+
+
+def _is_image(name: str) -> bool:
+    return name.strip().rpartition(".")[2].lower() in IMAGE_FORMATS

@@ -11,6 +11,9 @@ from typing import Any
 from sainet.errors import StorageError, WeightsError
 from sainet.files import replacing, storage_error
 
+_TORCH_CANNOT_WRITE = ("PytorchStreamWriter", "inline_container", "iostream error")
+"""What torch.save says instead of ENOSPC, depending on where in the file it struck."""
+
 
 def load(path: Path) -> dict[str, Any]:
     """An Ultralytics checkpoint of a detector as a dictionary, on the CPU.
@@ -69,11 +72,11 @@ def whole_files(weights_dir: Path) -> Iterator[Path]:
     except OSError as error:
         raise storage_error(error, weights_dir) from error
     except RuntimeError as error:
-        if "PytorchStreamWriter" not in str(error):  # torch does not say why it could not write
+        if not any(sign in str(error) for sign in _TORCH_CANNOT_WRITE):
             raise
         raise StorageError(
             f"cannot write weights to {weights_dir}: the disk is full or failing",
-            hint="free some space, then run the same command with --resume; everything saved before is intact",
+            hint="everything saved before is intact: free some space, then run the same command with --resume",
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

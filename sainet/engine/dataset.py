@@ -1,6 +1,7 @@
 """Ultralytics' dataset, kept from writing into the user's data and from dropping images in silence."""
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,6 @@ def scan_one(args: tuple[Any, ...]) -> Any:
     as corrupt, in upstream's own result format (nothing, then missing, found, empty, corrupt, message), and one
     that only has something behind its end is read as it is.
     """
-    upstream._replace_image = _leave_as_it_is
     image, prefix = args[0], args[2]
     if _is_cut_jpeg(Path(image)):
         message = f"{prefix}{image}: {_LEFT_OUT}JPEG without its end: the file is cut"
@@ -43,7 +43,7 @@ def _leave_as_it_is(_image: str, _save: Any) -> None:
 
 
 def _is_cut_jpeg(path: Path) -> bool:
-    """True when the picture stops short; a file that cannot be read at all is left to upstream to tell."""
+    """True when a JPEG without its end marker does not decode; a file that is not there is left to upstream to tell."""
     try:
         with path.open("rb") as stream:
             if stream.read(2) != b"\xff\xd8":
@@ -51,10 +51,13 @@ def _is_cut_jpeg(path: Path) -> bool:
             stream.seek(-2, 2)
             if stream.read(2) == b"\xff\xd9":
                 return False
+    except OSError:
+        return False
+    try:
         with Image.open(path) as image:
             image.load()
-    except OSError as error:
-        return "truncated" in str(error)
+    except Exception:  # Pillow's decoders raise all kinds
+        return True
     return False
 
 
@@ -66,6 +69,8 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
     that does not fit (`StorageError`).
     """
 
+    augment: bool
+
     def __init__(self, *args: Any, plan: DataPlan, cache_dir: Path, split: str, **kwargs: Any) -> None:
         self.plan = plan
         self.cache_dir = cache_dir
@@ -75,6 +80,7 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         self._use_own_npy_files()
 
     def verify_args(self) -> tuple[Any, Iterable[Any]]:
+        upstream._replace_image = _leave_as_it_is
         _, arguments = super().verify_args()
         return scan_one, arguments
 
@@ -199,10 +205,13 @@ def _translate(label: dict[str, Any], class_map: Mapping[int, int]) -> None:
 def _plain(message: str) -> str:
     """The image and what is wrong with it, without the coloured split name that upstream puts in front."""
     uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", message)
-    return uncoloured.removeprefix("train: ").removeprefix("val: ").replace(_LEFT_OUT, "")
+    image, mark, reason = uncoloured.removeprefix("train: ").removeprefix("val: ").partition(_LEFT_OUT)
+    if "inhomogeneous" in reason:
+        reason = "the rows of its label file have different numbers of columns"
+    return image + reason if mark else image
 
 
 def _digest(path: Path) -> str:
     """A name for the decoded image: another one when the file changes, whatever its new time says."""
     stat = path.stat()
-    return hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+    return hashlib.sha256(os.fsencode(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}")).hexdigest()[:32]

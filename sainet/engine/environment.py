@@ -35,6 +35,10 @@ def seal(folder: Path) -> None:
 
     The user's own Ultralytics settings are neither read nor written.
     """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        # Clusters set these for every container; Ultralytics would believe to be one of several processes.
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            os.environ.pop(name, None)
     os.environ.update(
         YOLO_OFFLINE="1",  # no version check, no connectivity probe, no telemetry
         YOLO_AUTOINSTALL="False",  # never pip install while somebody pays for the machine

@@ -6,6 +6,7 @@ Ends with the exit codes of `sainet.errors`; 143 when it was asked to stop.
 import contextlib
 import errno
 import faulthandler
+import multiprocessing
 import os
 import sys
 import threading
@@ -85,7 +86,8 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     if code == 0:
         _finish_plots()
+    for child in multiprocessing.active_children():
+        child.kill()  # loader workers would notice our end after 5 s only, and hold memory and the lock until then
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads and loader workers must not hold up a process that has said how it ended.
-    os._exit(code)
+    os._exit(code)  # no thread may hold up a process that has said how it ended
