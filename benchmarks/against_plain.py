@@ -3,8 +3,8 @@
 
     python benchmarks/against_plain.py STAGE1.yaml STAGE2.yaml [--epochs 30 20] [--imgsz 160] [--model yolov8n.yaml]
 
-Plain Ultralytics trains stage 2 twice: with `single_cls=True`, as the users' documents do, which gives smoke a fresh row
-in the head, and on a smoke-only copy of the labels, where Ultralytics finds that row by name. Prints mAP50 and
+Plain Ultralytics trains stage 2 twice: with `single_cls=True`, as the users' documents do, which gives smoke a fresh
+row in the head, and on a smoke-only copy of the labels, where Ultralytics finds that row by name. Prints mAP50 and
 mAP50-95 of the best weights. On a CPU this takes an hour for a thousand images at 160 px.
 """
 
