@@ -36,6 +36,7 @@ __all__ = [
     "StorageError",
     "UsageError",
     "WeightsError",
+    "combined",
     "error_for_exit_code",
 ]
 
@@ -147,6 +148,14 @@ class Interrupted(SainetError):  # noqa: N818 - an interruption is not an error 
     @property
     def code(self) -> int:
         return 128 + self.signal_number
+
+
+def combined(errors: Sequence[SainetError]) -> SainetError:
+    """The first error, which decides the exit code, with the problems of all of them."""
+    first, *others = errors
+    if others:
+        first.problems = tuple(dict.fromkeys(problem for error in errors for problem in error.problems))
+    return first
 
 
 _BY_CODE: dict[int, type[SainetError]] = {

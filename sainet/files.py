@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises `StorageError` when the disk is full; whatever stood at `path` before is untouched then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that a kill leaves at most one behind
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sainet.files import append_line, replace_text
 
 Stage = Literal[1, 2]
-Phase = Literal["starting", "building the model", "scanning labels", "training", "validating", "final evaluation"]
+Phase = Literal["building the model", "scanning labels", "training", "validating", "final evaluation"]
 Metrics = dict[str, float]
 """Validation figures by short name: `precision`, `recall`, `map50`, `map50-95`, all in 0..1."""
 
@@ -109,7 +109,7 @@ class PhaseStarted(_Event):
     """What the training process is busy with while no batch is running."""
 
     event: Literal["phase"] = "phase"
-    phase: Literal["starting", "scanning labels", "building the model", "training", "validating", "final evaluation"]
+    phase: Phase
 
 
 class TrainingStarted(_Event):
@@ -179,6 +179,7 @@ class ProcessFailed(_Event):
     event: Literal["process_failed"] = "process_failed"
     exit_code: int
     message: str
+    where: str | None = None
     hint: str | None = None
 
 

@@ -35,6 +35,8 @@ class Request(_Record):
     sets: list[tuple[str, str, str]] = []
     """(key, value, the flag that said so), in the order given, e.g. ("train.batch", "96", "--batch 96")."""
     force: bool = False
+    folder: str = ""
+    """Where it was typed: its `sainet.yaml`, its relative paths and its weights are looked for there."""
 
 
 class Attempt(_Record):
@@ -59,6 +61,8 @@ class StageState(_Record):
     epochs_done: int = 0
     metrics: Metrics = {}
     """Of the best weights, once the stage is done."""
+    classes: dict[str, str] = {}
+    """Class ids and names of the label files at the last attempt."""
     settings: dict[str, object] = {}
     """The settings that make the training what it is; a resume with others is refused."""
 
@@ -129,6 +133,8 @@ class RunFolder:
             return RunState.model_validate_json(self.state.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise StorageError(f"{self.root} is not a run: it has no state.json", hint="sainet runs ls") from None
+        except UnicodeDecodeError as error:
+            raise StorageError(f"{self.state} is not text: {error.reason}", hint="restore it from a copy") from error
         except ValidationError as error:
             raise StorageError(
                 f"{self.state} cannot be read: {error.errors()[0]['msg']}",
@@ -142,7 +148,7 @@ class RunFolder:
 
 
 def find_runs(runs_dir: Path) -> list[RunFolder]:
-    """The runs below `runs_dir`, oldest first by name."""
+    """The runs below `runs_dir`, by name."""
     if not runs_dir.is_dir():
         return []
     return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/state.json"))]

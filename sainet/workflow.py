@@ -4,23 +4,23 @@
 """
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sainet.config.auto import HardwareValues
+from sainet.config.keys import split_stage
 from sainet.config.resolve import Resolved, resolve
 from sainet.config.runfile import resolved_yaml
-from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, UsageError, WeightsError
+from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, UsageError
 from sainet.files import replace_text
 from sainet.hardware.machine import Machine
 from sainet.protocol import Stage
 from sainet.run.identity import check_same_training, training_identity
 from sainet.run.lock import locked
-from sainet.run.preflight import Preflight, inspect
-from sainet.run.signals import catching
+from sainet.run.preflight import Preflight, Standing, inspect, require
+from sainet.run.signals import Caught, catching
 from sainet.run.stage import StageRun, View
 from sainet.state import Command, Request, RunFolder, RunState, StageState
 
@@ -41,37 +41,72 @@ class Workflow:
     # --- looking, for a dry run and for the start
 
     def resolve(self) -> dict[Stage, Resolved]:
-        """The configuration of every stage. Raises `ConfigError` with the problems of all of them."""
+        """The configuration of every stage.
+
+        Raises `ConfigError` with the problems of all of them, and for a typed key that reaches none of them.
+        """
         hardware = HardwareValues(self.machine.cpus, tuple(gpu.name for gpu in self.machine.gpus.gpus if gpu.visible))
         resolved: dict[Stage, Resolved] = {}
-        problems: list[Problem] = []
+        problems = [
+            Problem(f"`{key}` is for a stage that this command does not train", flag)
+            for key, _, flag in self.request.sets
+            if (limit := split_stage(key)[0]) is not None and int(limit) not in self.stages
+        ]
         for stage in self.stages:
             try:
-                resolved[stage] = resolve(stage, self.request, hardware, environment=os.environ, folder=Path.cwd())
+                resolved[stage] = resolve(stage, self.request, hardware, environment=os.environ, folder=self.here)
             except ConfigError as error:
                 problems += error.problems
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         return resolved
 
-    def inspect(self, resolved: dict[Stage, Resolved], state: RunState | None) -> dict[Stage, Preflight]:
-        """Data, weights and admission of every stage, before anything starts: hour nine is too late for a typo."""
-        return {
-            stage: inspect(
-                settings,
-                self.machine,
-                Path.cwd(),
-                stage_1_best=self._stage_1_best(state),
-                in_workflow=len(self.stages) > 1,
-                force=self.request.force,
+    def stored_state(self, *, resume: bool) -> RunState | None:
+        """What is known of the run. Raises `RunExistsError` or `UsageError` where `--resume` does not fit it."""
+        if not self.folder.exists:
+            if resume:
+                raise UsageError(
+                    f"there is no run {self.folder.name} to resume in {self.folder.root.parent}",
+                    hint="sainet runs ls shows the runs; --run and --runs-dir name one",
+                )
+            return None
+        if self.command == "train" and not resume:
+            raise RunExistsError(
+                f"the run {self.folder.name} is there already ({self.folder.root})",
+                hint="--resume goes on with it; --run NAME starts another",
             )
+        return self.folder.read_state()
+
+    def inspect(self, resolved: dict[Stage, Resolved], state: RunState | None) -> dict[Stage, Preflight]:
+        """Data, weights and admission of every stage that is not done, before anything starts: hour nine is too late.
+
+        Raises `UsageError` when a stage that was trained in part would become another training.
+        """
+        for stage, settings in resolved.items():
+            if state and stage in state.stages and self._has_begun(stage, state.stages[stage]):
+                check_same_training(state.stages[stage].settings, settings, run=self.folder.name)
+        return {
+            stage: inspect(settings, self.machine, self.here, self._standing(stage, state), force=self.request.force)
             for stage, settings in resolved.items()
+            if state is None or stage not in state.stages or state.stages[stage].status != "done"
         }
 
-    def _stage_1_best(self, state: RunState | None) -> Path | None:
-        done = state is not None and 1 in state.stages and state.stages[1].status == "done"
-        best = self.folder.stage(1).best
-        return best if done and best.exists() else None
+    @property
+    def here(self) -> Path:
+        """Where the request was typed."""
+        return Path(self.request.folder or Path.cwd())
+
+    def _has_begun(self, stage: Stage, record: StageState) -> bool:
+        return record.status == "done" or record.epochs_done > 0 or self.folder.stage(stage).last.exists()
+
+    def _standing(self, stage: Stage, state: RunState | None) -> Standing:
+        stage_1_done = state is not None and 1 in state.stages and state.stages[1].status == "done"
+        last = self.folder.stage(stage).last
+        return Standing(
+            in_workflow=len(self.stages) > 1,
+            stage_1_best=self.folder.stage(1).best if stage_1_done else None,
+            last=last if state is not None and last.exists() else None,
+        )
 
     # --- running
 
@@ -79,73 +114,42 @@ class Workflow:
         """Train every stage that is not done; `warn` is told what the user should know before.
 
         Raises what the stages raise; and before anything starts `RunExistsError`, `RunLockedError`, and
-        everything that `Preflight.require` raises.
+        everything that `resolve`, `inspect` and `require` raise.
         """
-        if self.folder.exists and self.command == "train" and not resume:
-            raise RunExistsError(
-                f"the run {self.folder.name} is there already ({self.folder.root})",
-                hint="--resume goes on with it; --run NAME starts another",
-            )
-        if resume and not self.folder.exists:
-            raise UsageError(
-                f"there is no run {self.folder.name} to resume in {self.folder.root.parent}",
-                hint="sainet runs ls shows the runs; --run and --runs-dir name one",
-            )
         resolved = self.resolve()
-        self._require(resolved, self._stored_state(), warn)
+        found = self.inspect(resolved, self.stored_state(resume=resume))
+        for stage, preflight in found.items():
+            for text in preflight.warnings:
+                warn(f"stage {stage}: {text}")
+        require(found.values())
         with locked(self.folder.lock):
             state = self._open(resolved)
             self._write_settings(resolved)
             with catching() as caught, make_view(self.folder.name, len(self.stages)) as view:
-                for stage in self.stages:
-                    if state.stages[stage].status == "done":
-                        continue
-                    if caught.number is not None:
-                        raise Interrupted(
-                            f"asked to stop before stage {stage}",
-                            signal_number=caught.number,
-                            hint="the same command goes on from there",
-                        )
-                    found = self.inspect({stage: resolved[stage]}, state)[stage]
-                    found.require()
-                    self._require_weights(found)
-                    StageRun(self.folder, state, stage, found, view, caught).run()
+                for stage in found:
+                    self._run_stage(stage, resolved[stage], state, view, caught)
         return state
 
-    def _require(self, resolved: dict[Stage, Resolved], state: RunState | None, warn: Callable[[str], None]) -> None:
-        """Raise what stands against any stage that still has to run, before the first one starts."""
-        open_stages = {
-            stage: settings
-            for stage, settings in resolved.items()
-            if state is None or stage not in state.stages or state.stages[stage].status != "done"
-        }
-        for stage, found in self.inspect(open_stages, state).items():
-            for text in found.warnings:
-                warn(f"stage {stage}: {text}")
-            found.require()
-
-    def _require_weights(self, found: Preflight) -> None:
-        if found.weights is None:
-            raise WeightsError(
-                f"stage 1 is done, but its best weights are gone: {self.folder.stage(1).best}",
-                hint="put the file back, or name weights for stage 2: --set stage2.weights=FILE.pt",
-            )
-
-    def _stored_state(self) -> RunState | None:
-        return self.folder.read_state() if self.folder.exists else None
+    def _run_stage(self, stage: Stage, settings: Resolved, state: RunState, view: View, caught: Caught) -> None:
+        if caught.number is not None:
+            hint = "the same command goes on from there"
+            raise Interrupted(f"asked to stop before stage {stage}", signal_number=caught.number, hint=hint)
+        found = self.inspect({stage: settings}, state)  # again: stage 1's weights are there by now
+        require(found.values())
+        StageRun(self.folder, state, stage, found[stage], view, caught).run()
 
     def _open(self, resolved: dict[Stage, Resolved]) -> RunState:
-        """The run's state: new, or the stored one after checking that it is the same training. Held under the lock."""
-        state = self._stored_state()
+        """The run's state, new or the stored one, with this request in it. Held under the lock."""
+        state = self.folder.read_state() if self.folder.exists else None
         if state is None:
             state = RunState(name=self.folder.name, command=self.command, request=self.request, stages={})
         for stage, settings in resolved.items():
             record = state.stages.setdefault(stage, StageState())
-            if record.attempts:
-                check_same_training(record.settings, settings, run=self.folder.name)
-            record.settings = training_identity(settings)
+            if not self._has_begun(stage, record):
+                record.settings = training_identity(settings)
             record.epochs = settings.config.schedule.epochs
-        state.command, state.request, state.updated_s = self.command, self.request, time.time()
+        if len(self.stages) == len(state.stages):  # one stage of a workflow does not say how to go on with the whole
+            state.command, state.request = self.command, self.request
         self.folder.write_state(state)
         return state
 

@@ -78,7 +78,7 @@ def test_a_cut_jpeg_is_left_out_with_a_warning_where_that_is_allowed(
     plan = plan_for(data, skip_bad_images=True)
     assert len(dataset_of(engine, plan)) == 3
     (warning,) = all_of(Warned, read_events(plan.events))
-    assert "1 of 4 stage-1-train images cannot be used and are left out" in warning.message
+    assert "1 of 4 train images cannot be used and are left out" in warning.message
     assert str(data.images()[1]) in warning.message
     assert listing(data.root) == before
 
@@ -136,7 +136,7 @@ def test_a_bad_label_is_refused_with_its_image_and_reason(
     with data.label(image).open("a", encoding="utf-8") as stream:
         stream.write(f"{row}\n")
     message = refused(engine, plan_for(data)).message
-    assert message.startswith("1 of 4 stage-1-train images cannot be used:\n  ")
+    assert message.startswith("1 of 4 train images cannot be used:\n  ")
     assert str(image) in message
     assert reason in message
     assert "\x1b" not in message
@@ -169,7 +169,7 @@ def test_missing_label_files_are_counted_in_a_warning(
     for image in data.images()[:2]:
         data.label(image).unlink()
     plan = plan_for(data)
-    expected = "2 of 4 stage-1-train images have no label file and count as negatives"
+    expected = "2 of 4 train images have no label file and count as negatives"
     for attempt in (1, 2):  # the second one reads the label cache, and must say the same
         assert len(dataset_of(engine, plan)) == 4
         assert [event.message for event in all_of(Warned, read_events(plan.events))] == [expected] * attempt
@@ -183,7 +183,7 @@ def test_a_split_without_any_label_file_says_where_they_are_looked_for(
     for image in data.images(split):
         data.label(image).unlink()
     error = refused(engine, plan_for(data), split)
-    assert f"none of the {len(data.images(split))} stage-1-{split} images has a label file" in error.message
+    assert f"none of the {len(data.images(split))} {split} images has a label file" in error.message
     image = data.images(split)[0]
     assert error.hint == f"the labels of {image} are looked for in {data.label(image)}"
 
@@ -195,9 +195,9 @@ def test_a_class_without_boxes_is_a_warning_and_no_boxes_at_all_are_refused(
     plan = plan_for(data)
     dataset_of(engine, plan)
     (warning,) = all_of(Warned, read_events(plan.events))
-    assert warning.message == "no stage-1-train image has a box of smoke"
+    assert warning.message == "no train image has a box of smoke"
     error = refused(engine, plan_for(data, classes=["smoke"], root=tmp_path / "other"))
-    assert error.message == "no stage-1-train image has a box of smoke"
+    assert error.message == "no train image has a box of smoke"
 
 
 def test_polygons_count_as_boxes_and_a_mixture_is_told(
@@ -209,7 +209,7 @@ def test_polygons_count_as_boxes_and_a_mixture_is_told(
     label = labels_of(engine, plan)[0]
     assert label["bboxes"][0].tolist() == pytest.approx([0.3, 0.3, 0.4, 0.4])
     (warning,) = all_of(Warned, read_events(plan.events))
-    assert warning.message.startswith("1 label files of stage-1-train hold polygons and others boxes")
+    assert warning.message.startswith("1 label files of train hold polygons and others boxes")
 
 
 def test_a_duplicate_box_is_told(engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker) -> None:

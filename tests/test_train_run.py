@@ -95,7 +95,7 @@ def test_a_broken_image_stops_the_start_with_its_name_and_force_trains_without_i
 
     forced = sainet(*arguments, "--resume", "--force", cwd=tmp_path)
     assert forced.returncode == 0, forced.stderr
-    assert "1 of 8 stage-1-train images cannot be used" in forced.stderr
+    assert "1 of 8 train images cannot be used" in forced.stderr
 
 
 @pytest.fixture

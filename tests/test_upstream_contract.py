@@ -353,7 +353,8 @@ def test_our_dataset_is_the_stock_dataset_where_every_class_keeps_its_id(
         training.args, folder, 2, {"names": plan.data.source_names, "channels": 3}, mode=mode, rect=mode == "val"
     )
     assert mine.im_files == stock.im_files
-    assert vars(mine).keys() - vars(stock).keys() == {"plan", "cache_dir", "split", "scan_notes", "decoded_bytes"}
+    ours = {"plan", "cache_dir", "cache_name", "split", "scan_notes", "decoded_bytes"}
+    assert vars(mine).keys() - vars(stock).keys() == ours
     for mine_label, stock_label in zip(mine.labels, stock.labels, strict=True):
         assert repr(mine_label) == repr(stock_label)
     first, second = sampled(mine), sampled(stock)

@@ -10,7 +10,7 @@ import typer
 
 from sainet import __version__
 from sainet.cli import config, data, doctor, full_workflow, profiles, runs, train
-from sainet.cli.output import print_error
+from sainet.cli.output import forgive, print_error
 from sainet.errors import SainetError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; a `SainetError` becomes its message on stderr and its exit code."""
+    forgive()
     try:
         app()
     except SainetError as error:

@@ -7,22 +7,30 @@ import typer
 from sainet.cli.output import print_json, warn
 from sainet.config.resolve import Resolved
 from sainet.config.show import ordered_keys, origin_lines
+from sainet.errors import SainetError
 from sainet.run.arguments import accumulation
 from sainet.run.launch import command
 from sainet.run.prediction import predicted_time
-from sainet.run.preflight import Preflight
+from sainet.run.preflight import Preflight, require
+from sainet.state import RunState
 from sainet.workflow import Workflow
 
 
-def dry_run(workflow: Workflow, *, json: bool) -> None:
+def dry_run(workflow: Workflow, *, resume: bool, json: bool) -> None:
     """Print the plan of every stage, then raise what a real start would be refused for.
 
     What is not named yet (data, weights) is a warning here.
     """
     resolved = workflow.resolve()
-    state = workflow.folder.read_state() if workflow.folder.exists else None
-    found = workflow.inspect(resolved, state)
-    stages = [_as_json(workflow, preflight) for preflight in found.values()]
+    refusal: SainetError | None = None
+    state = None
+    try:
+        state = workflow.stored_state(resume=resume)
+        found = workflow.inspect(resolved, state)
+    except SainetError as error:
+        refusal = error
+        found = workflow.inspect(resolved, None)
+    stages = [_as_json(workflow, preflight, state) for preflight in found.values()]
     if json:
         print_json(stages[0] if len(stages) == 1 else {"stages": stages})
     else:
@@ -31,13 +39,15 @@ def dry_run(workflow: Workflow, *, json: bool) -> None:
     for preflight in found.values():
         for text in _warnings(preflight):
             warn(f"stage {preflight.resolved.stage}: {text}")
-    for preflight in found.values():
-        preflight.require_named()
+    if refusal is not None:
+        raise refusal
+    require(found.values(), named_only=True)
 
 
-def _as_json(workflow: Workflow, found: Preflight) -> dict[str, Any]:
+def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> dict[str, Any]:
     resolved = found.resolved
-    plan = workflow.folder.stage(resolved.stage).plan(1)
+    known = state.stages.get(resolved.stage) if state else None
+    plan = workflow.folder.stage(resolved.stage).plan(len(known.attempts) + 1 if known else 1)
     images = found.source.train_images if found.source else None
     return {
         "profile": resolved.profile,

@@ -24,7 +24,7 @@ def run_live(workflow: Workflow, *, resume: bool, json: bool) -> None:
         print_json(run_dict(summary))
     else:
         stdout().print(stage_table(summary.stages, here=Path.cwd()))
-        stdout().print(f"final weights: {workflow.folder.stage(summary.stages[-1].stage).best}", soft_wrap=True)
+        stdout().print(f"final weights: {workflow.folder.stage(max(workflow.stages)).best}", soft_wrap=True)
 
 
 @contextmanager

@@ -63,4 +63,7 @@ def request_of(
     if problems:
         raise ConfigError(problems)
     files = [str(path.absolute()) for path in config or []]
-    return Request(profile=profile, tier=tier, config_files=files, sets=triples)
+    is_file = profile.endswith((".yaml", ".yml"))
+    return Request(
+        profile=str(Path(profile).absolute()) if is_file else profile, tier=tier, config_files=files, sets=triples
+    )

@@ -4,7 +4,9 @@ rich is imported when something is printed, not when `sainet --help` starts.
 """
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sainet.errors import Problem, SainetError
@@ -28,6 +30,40 @@ def _console(stream: Any) -> "Console":
 
     # Piped output has no width: tables must not be cut to 80 columns there.
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 200)
+
+
+class Forgiving:
+    """A stream of words for people: when its reader goes away (a closed terminal, a pipe), the work goes on unseen."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream or _nowhere()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text))
+        except UnicodeEncodeError:  # an old terminal's encoding
+            return int(self._stream.write(text.encode("ascii", "replace").decode()))
+        except (OSError, ValueError):
+            self._stream = _nowhere()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = _nowhere()
+
+
+def forgive() -> None:
+    """From now on neither stdout nor stderr can end a training: hours of work are worth more than a line of text."""
+    sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
+
+
+def _nowhere() -> Any:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def print_json(value: Any) -> None:

@@ -11,10 +11,19 @@ from sainet.errors import Problem
 STRIDE = 32
 """The largest stride of YOLOv8 and YOLO11 detection models: sides are rounded up to a multiple of it."""
 
+_OWN_VARIABLES = frozenset(
+    {"YOLO_OFFLINE", "YOLO_AUTOINSTALL", "YOLO_CONFIG_DIR", "YOLO_VERBOSE", "MPLCONFIGDIR", "PYTHONSAFEPATH"}
+)
+
 
 def contradictions(config: Config, places: Mapping[str, str]) -> list[Problem]:
     """Settings that exclude each other; `places` says where each key was set."""
-    found = [*_class_contradictions(config), *_device_contradictions(config), *_batch_contradictions(config)]
+    found = [
+        *_class_contradictions(config),
+        *_device_contradictions(config),
+        *_batch_contradictions(config),
+        *_env_contradictions(config),
+    ]
     return [Problem(message, places.get(key), hint) for key, message, hint in found]
 
 
@@ -56,6 +65,11 @@ def _batch_contradictions(config: Config) -> _Found:
         yield "train.micro_batch", message, None
 
 
+def _env_contradictions(config: Config) -> _Found:
+    for name in sorted(_OWN_VARIABLES & config.env.keys()):
+        yield f"env.{name}", f"`env.{name}` is set by sainet itself, to keep the training off the network", None
+
+
 def warnings_of(config: Config, origins: Mapping[str, Origin]) -> list[str]:
     """What has no effect, or not quite the effect that its name promises. Each names its key."""
     typed = {key for key, origin in origins.items() if origin.typed_by_user}
@@ -69,6 +83,8 @@ def warnings_of(config: Config, origins: Mapping[str, Origin]) -> list[str]:
         checks.append("train.sync_bn has no effect on one device")
     if config.optim.optimizer == "auto":
         checks.append("optim.optimizer: auto lets Ultralytics choose; optim.lr0 and optim.momentum are not used")
+    if "train.lr_base_batch" in typed and config.train.lr_scaling == "none":
+        checks.append("train.lr_base_batch has no effect without train.lr_scaling: linear")
     double = config.staging.to == "shm" and config.loader.cache
     if double:
         checks.append(
@@ -107,9 +123,12 @@ def _schedule_notes(config: Config) -> list[str | None]:
 
 
 def _loader_notes(config: Config, typed: set[str]) -> list[str | None]:
-    loader = config.loader
+    if config.loader.workers != 0:
+        return []
+    without_workers = {
+        "loader.prefetch_factor": config.loader.prefetch_factor is not None,
+        "loader.persistent_workers": not config.loader.persistent_workers,
+    }
     return [
-        "loader.prefetch_factor has no effect without workers"
-        if loader.workers == 0 and loader.prefetch_factor is not None and "loader.prefetch_factor" in typed
-        else None,
+        f"{key} has no effect without workers" for key, is_set in without_workers.items() if is_set and key in typed
     ]

@@ -51,7 +51,7 @@ class Setting:
 
 @dataclass
 class Layer:
-    """What one source sets. `sections` are those that it may set (a profile: a profile's)."""
+    """What one source sets; its kind says which sections it may set (a profile: a profile's)."""
 
     kind: Literal["preset", "profile", "tier", "user"]
     settings: list[Setting] = field(default_factory=list)

@@ -41,7 +41,7 @@ class Section(BaseModel):
 
 
 class Hardware(Section):
-    """The machine that the profile is written for; compared with the machine at hand."""
+    """The machine that the profile is written for; `--profile auto` goes by its GPUs."""
 
     gpu: str | None = Field(None, description="Name of the GPU as NVML prints it, or a part of it.")
     gpus: int = Field(0, ge=0, description="How many GPUs the profile trains on; 0 for the CPU.")

@@ -28,7 +28,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         model, checkpoint = load_checkpoint(path)
     except (TypeError, KeyError, AttributeError, ModuleNotFoundError, OSError) as error:
-        reason = re.sub(r"^ERROR\W*", "", str(error).splitlines()[0]) if str(error) else type(error).__name__
+        reason = re.sub(r"^ERROR[^\w/]*", "", str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise WeightsError(f"{path} is not a YOLO checkpoint: {reason}", hint=hint) from error
     if model.task != "detect":
         raise WeightsError(f"{path} is a YOLO checkpoint for the task {model.task!r}, not 'detect'", hint=hint)

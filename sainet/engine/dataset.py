@@ -71,10 +71,11 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
 
     augment: bool
 
-    def __init__(self, *args: Any, plan: DataPlan, cache_dir: Path, split: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, plan: DataPlan, cache_dir: Path, split: str, cache_name: str, **kwargs: Any) -> None:
         self.plan = plan
         self.cache_dir = cache_dir
         self.split = split
+        self.cache_name = cache_name
         self.scan_notes: list[str] = []
         super().__init__(*args, data={"names": plan.source_names, "channels": 3}, task="detect", **kwargs)
         self._use_own_npy_files()
@@ -87,7 +88,7 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
     def _load_or_scan_cache(self, cache_path: Path, cache_hash: str) -> tuple[dict[str, Any], bool]:
         del cache_path  # upstream's lies beside the user's labels
         self.cache_dir.mkdir(parents=True, exist_ok=True)
-        cache, known = super()._load_or_scan_cache(self.cache_dir / f"{self.split}.labels.cache", cache_hash)
+        cache, known = super()._load_or_scan_cache(self.cache_dir / f"{self.cache_name}.labels.cache", cache_hash)
         self._judge(cache["results"], cache["msgs"])
         return cache, known
 

@@ -104,7 +104,8 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             fraction=get_split_fraction(self.args.fraction, "train" if training else self.args.split),
             plan=self.plan.data,
             cache_dir=self.plan.cache_dir,
-            split=f"stage-{self.plan.stage}-{mode}",
+            split=mode,
+            cache_name=f"stage-{self.plan.stage}-{mode}",
         )
         for note in dataset.scan_notes:
             self.reporter.warn(note)

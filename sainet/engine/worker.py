@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     except Stopped:
         return _STOPPED
     except SainetError as error:
-        return _give_up(plan, error.code, error.message, error.hint)
+        return _give_up(plan, error.code, error.message, error.hint, error.problems[0].where)
     except OSError as error:
         traceback.print_exc()
         if stop_was_asked():
@@ -61,9 +61,11 @@ def _train(plan: Plan) -> None:
     StageTraining(plan, Reporter(plan)).train()
 
 
-def _give_up(plan: Plan, exit_code: int, message: str, hint: str | None) -> int:
+def _give_up(plan: Plan, exit_code: int, message: str, hint: str | None, where: str | None = None) -> int:
     print(f"sainet: {message}", file=sys.stderr)
-    event = ProcessFailed(stage=plan.stage, attempt=plan.attempt, exit_code=exit_code, message=message, hint=hint)
+    event = ProcessFailed(
+        stage=plan.stage, attempt=plan.attempt, exit_code=exit_code, message=message, where=where, hint=hint
+    )
     with contextlib.suppress(SainetError, OSError):  # the disk that is full may be this one; the exit code says it
         append_event(plan.events, event)
     return exit_code

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sainet.config.resolve import Resolved
-from sainet.errors import Problem, UsageError
+from sainet.errors import UsageError, combined
 
 _SECTIONS = ("data", "weights", "schedule", "optim", "augment", "loss", "train")
 _FREE = frozenset({"train.device", "train.save_period", "train.plots", "schedule.patience"})
@@ -24,16 +24,14 @@ def training_identity(resolved: Resolved) -> dict[str, Any]:
 def check_same_training(before: dict[str, Any], resolved: Resolved, *, run: str) -> None:
     """Raises `UsageError` naming every setting that differs from the attempts before."""
     now = training_identity(resolved)
-    problems = [
-        Problem(
+    errors = [
+        UsageError(
             f"stage {resolved.stage} of run {run} is trained with {key} = {before.get(key)!r}, not {now.get(key)!r}",
-            str(resolved.origin(key)),
-            "drop the change to go on, or start a new training with another --run",
+            where=str(resolved.origin(key)),
+            hint="drop the change to go on, or start a new training with another --run",
         )
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
+        for key in sorted(before.keys() & now.keys())
+        if before[key] != now[key]
     ]
-    if problems:
-        error = UsageError(problems[0].message, where=problems[0].where, hint=problems[0].hint)
-        error.problems = tuple(problems)
-        raise error
+    if errors:
+        raise combined(errors)

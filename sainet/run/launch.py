@@ -13,8 +13,11 @@ def command(plan: Path) -> list[str]:
 
 
 def environment(base: Mapping[str, str], profile_env: Mapping[str, str]) -> dict[str, str]:
-    """The surroundings of the training process: ours, and over them the profile's `env`."""
-    return {**base, "PYTHONUNBUFFERED": "1", **profile_env}
+    """The surroundings of the training process: ours, and over them the profile's `env`.
+
+    PYTHONSAFEPATH: a folder `ultralytics` or `torch` in the user's working directory is not what we train with.
+    """
+    return {**base, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", **profile_env}
 
 
 def start(plan: Path, log: Path, profile_env: Mapping[str, str]) -> "subprocess.Popen[bytes]":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sainet.errors import RunLockedError
+from sainet.errors import RunLockedError, UsageError
 from sainet.files import storage_error
 
 
@@ -19,6 +19,8 @@ def locked(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+")
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise UsageError(f"{path.parent} cannot be a run's folder: {error.strerror}", where="--runs-dir") from error
     except OSError as error:
         raise storage_error(error, path) from error
     with stream:

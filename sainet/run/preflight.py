@@ -1,17 +1,18 @@
 """Everything that can be known before the start about one stage: its data, its weights, and what stands against it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sainet.config.resolve import Resolved
 from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.data.source import DataSource, data_plan, read_source
-from sainet.errors import Problem, RefusedError, SainetError, UsageError, WeightsError
+from sainet.errors import Problem, RefusedError, SainetError, StorageError, UsageError, WeightsError, combined
 from sainet.hardware.machine import Machine
 from sainet.protocol import DataPlan
 from sainet.run.admission import refusals
 from sainet.run.arguments import usable_workers
-from sainet.run.weights import find_weights
+from sainet.run.weights import find_weights, is_checkpoint
 
 
 @dataclass
@@ -28,34 +29,39 @@ class Preflight:
     open_questions: list[SainetError] = field(default_factory=list)
     errors: list[SainetError] = field(default_factory=list)
 
-    def require(self) -> None:
-        """Raise what stands against a real start: refusals first, then what is wrong, then what is not named."""
-        self.require_named()
-        for error in self.open_questions:
-            raise error
 
-    def require_named(self) -> None:
-        """As `require`, but things that were not named yet are left open."""
-        if self.refusals:
-            raise refused(self.refusals)
-        for error in self.errors:
-            raise error
+def require(stages: Iterable[Preflight], *, named_only: bool = False) -> None:
+    """Raise everything that stands against a start of these stages, as one error.
 
-
-def refused(problems: list[Problem]) -> RefusedError:
-    """All refusals in one error."""
-    error = RefusedError(problems[0].message, where=problems[0].where, hint=problems[0].hint)
-    error.problems = tuple(problems)
-    return error
-
-
-def inspect(
-    resolved: Resolved, machine: Machine, folder: Path, *, stage_1_best: Path | None, in_workflow: bool, force: bool
-) -> Preflight:
-    """Look at the data, the weights and the machine for one stage. Raises nothing that is about them.
-
-    `stage_1_best` is the finished stage 1's best weights in the same run; in a workflow they may still be to come.
+    Refusals decide the exit code, then what is wrong, then what is not named yet, which `named_only` leaves open.
     """
+    found = list(stages)
+    against: list[SainetError] = [
+        RefusedError(problem.message, where=problem.where, hint=problem.hint)
+        for stage in found
+        for problem in stage.refusals
+    ]
+    against += [error for stage in found for error in stage.errors]
+    if not named_only:
+        against += [error for stage in found for error in stage.open_questions]
+    if against:
+        raise combined(against)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the run stands already, as far as a stage's weights depend on it."""
+
+    in_workflow: bool
+    """Stage 1 is trained by the same command, so its weights may still be to come."""
+    stage_1_best: Path | None = None
+    """Where the best weights of this run's finished stage 1 have to be; None while it is not finished."""
+    last: Path | None = None
+    """The checkpoint that this stage goes on from; None before its first epoch."""
+
+
+def inspect(resolved: Resolved, machine: Machine, folder: Path, standing: Standing, *, force: bool) -> Preflight:
+    """Look at the data, the weights and the machine for one stage. Raises nothing that is about them."""
     typed = resolved.origin("loader.workers").typed_by_user
     workers, lowered = usable_workers(resolved.config, machine.cpus, typed_by_user=typed)
     found = Preflight(resolved, workers, warnings=list(resolved.warnings))
@@ -64,7 +70,7 @@ def inspect(
     visible = sum(gpu.visible for gpu in machine.gpus.gpus)
     found.refusals = refusals(resolved, visible, force=force)
     _inspect_data(found, force=force)
-    _inspect_weights(found, folder, stage_1_best, in_workflow=in_workflow)
+    _inspect_weights(found, folder, standing)
     return found
 
 
@@ -81,29 +87,54 @@ def _inspect_data(found: Preflight, *, force: bool) -> None:
         found.errors.append(error)
 
 
-def _inspect_weights(found: Preflight, folder: Path, stage_1_best: Path | None, *, in_workflow: bool) -> None:
+def _inspect_weights(found: Preflight, folder: Path, standing: Standing) -> None:
     resolved = found.resolved
     name = resolved.config.weights
-    if name is None:
+    if standing.last is not None:
+        found.weights = str(standing.last)  # the initial weights may be gone by now
+    elif name is None:
         found.open_questions.append(WeightsError("no initial weights", hint="--weights yolov8s.pt or yolov8s.yaml"))
     elif name == STAGE_1_WEIGHTS:
-        _inspect_stage_1(found, stage_1_best, in_workflow=in_workflow)
+        _inspect_stage_1(found, standing)
+    elif standing.in_workflow and resolved.stage == 2 and Path(name).suffix != ".pt":
+        found.errors.append(
+            WeightsError(
+                f"stage 2 of the workflow would start from scratch ({name}) instead of from stage 1's best weights",
+                where=str(resolved.origin("weights")),
+                hint=f"--weights {name}, or `stage1.weights`, reaches stage 1 alone",
+            )
+        )
     else:
-        try:
-            found.weights = find_weights(name, folder)
-        except WeightsError as error:
-            named = resolved.origin("weights").typed_by_user
-            (found.errors if named else found.open_questions).append(error)
+        _inspect_file(found, name, folder, standing)
 
 
-def _inspect_stage_1(found: Preflight, stage_1_best: Path | None, *, in_workflow: bool) -> None:
+def _inspect_file(found: Preflight, name: str, folder: Path, standing: Standing) -> None:
+    origin = found.resolved.origin("weights")
+    try:
+        found.weights = find_weights(name, folder)
+    except WeightsError as error:
+        (found.errors if origin.typed_by_user else found.open_questions).append(error)
+        return
+    if standing.in_workflow and found.resolved.stage == 2:
+        found.warnings.append(f"weights {name} ({origin}) take the place of stage 1's best weights")
+
+
+def _inspect_stage_1(found: Preflight, standing: Standing) -> None:
     if found.resolved.stage == 1:
         found.errors.append(
             WeightsError("stage 1 cannot start from its own weights", where="weights", hint="--weights yolov8s.pt")
         )
-    elif stage_1_best is not None:
-        found.weights = str(stage_1_best)
-    elif not in_workflow:
+    elif standing.stage_1_best is not None:
+        if is_checkpoint(standing.stage_1_best):
+            found.weights = str(standing.stage_1_best)
+        else:
+            found.errors.append(
+                StorageError(
+                    f"stage 1 is done, but its best weights are gone or damaged: {standing.stage_1_best}",
+                    hint="put the file back, or name weights for stage 2: --set stage2.weights=FILE.pt",
+                )
+            )
+    elif not standing.in_workflow:
         found.open_questions.append(
             WeightsError(
                 "stage 2 starts from stage 1's best weights, and none are named",

@@ -9,12 +9,14 @@ _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Caught:
-    """The first signal that asked us to stop. A closed terminal (SIGHUP) counts as SIGTERM."""
+    """The first signal that asked us to stop, and how often we were asked. A closed terminal counts as SIGTERM."""
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.times = 0
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self.times += 1
         if self.number is None:
             self.number = signal.SIGTERM if number == signal.SIGHUP else number
 

@@ -1,12 +1,14 @@
 """One attempt at one stage: start it, watch it, and write into state.json what became of it."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sainet.errors import Interrupted, SainetError, error_for_exit_code
+from sainet.errors import Interrupted, SainetError, StorageError, UsageError, error_for_exit_code
 from sainet.files import LineTail, last_lines, replace_text
 from sainet.hardware.process import end_group, process_started_s
 from sainet.hardware.ram import read_ram
@@ -23,6 +25,7 @@ from sainet.protocol import (
     StageStarted,
     TrainingDone,
     TrainingStarted,
+    Warned,
     append_event,
     parse_event,
 )
@@ -66,6 +69,8 @@ class StageRun:
         either way state.json says so and the stage can be resumed.
         """
         self._end_leftovers()
+        self._require_last()
+        self._require_same_classes()
         attempt = Attempt(number=len(self.record.attempts) + 1, started_s=time.time())
         plan = self._write_plan(attempt)
         self.record.attempts.append(attempt)
@@ -79,8 +84,14 @@ class StageRun:
             self.folder.write_state(self.state)
             self._say(StageStarted(stage=self.stage, attempt=attempt.number, pid=process.pid, resumed=plan.resume))
             self._watch(process, tail)
+            self._stop(process)
+        except Exception as error:  # ours, not the training's: say so before the training is ended
+            attempt.reason = f"the supervisor failed: {type(error).__name__}: {error}"
+            with contextlib.suppress(StorageError, OSError):
+                self.folder.write_state(self.state)
+            raise
         finally:
-            end_group(process.pid, grace_s=_STOP_GRACE_S)
+            end_group(process.pid, grace_s=0)
             process.wait()
         self._read(tail)
         return self._conclude(attempt, process.returncode)
@@ -105,6 +116,27 @@ class StageRun:
                 end_group(attempt.pid, grace_s=_STOP_GRACE_S)
             if attempt.ended_s is None:
                 attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
+
+    def _require_last(self) -> None:
+        """Epochs were trained, so their checkpoint has to be there: starting anew would write over best.pt."""
+        if self.record.epochs_done and not self.paths.last.exists():
+            raise StorageError(
+                f"{self.record.epochs_done} epochs of stage {self.stage} are trained, but {self.paths.last} is gone",
+                hint="put the file back, or train the stage anew with another --run",
+            )
+
+    def _require_same_classes(self) -> None:
+        """A data YAML that was edited between two attempts must not give the labels another meaning."""
+        assert self.preflight.data is not None
+        now = {str(index): name for index, name in self.preflight.data.source_names.items()}
+        before = self.record.classes
+        if before and before != now and self.paths.last.exists():
+            raise UsageError(
+                f"stage {self.stage} was trained with the classes {before}, and now they are {now}",
+                where=self.preflight.data.yaml,
+                hint="put the class names back to go on, or start a new training with another --run",
+            )
+        self.record.classes = now
 
     def _write_plan(self, attempt: Attempt) -> Plan:
         found, number = self.preflight, attempt.number
@@ -142,6 +174,22 @@ class StageRun:
                 memory_s = time.monotonic()
                 ram = read_ram()
                 self.view.show_memory(ram.working_set_bytes, ram.limit_bytes)
+            time.sleep(_POLL_S)
+
+    def _stop(self, process: "subprocess.Popen[bytes]") -> None:
+        """Ask the training to end itself, and give it time; a second signal to us cuts that short."""
+        if process.poll() is not None:
+            return
+        self.view.handle(
+            Warned(
+                stage=self.stage,
+                attempt=self.record.attempts[-1].number,
+                message=f"stopping; at most {_STOP_GRACE_S:g} s (the same signal again ends it at once)",
+            )
+        )
+        os.killpg(process.pid, signal.SIGTERM)
+        deadline_s = time.monotonic() + _STOP_GRACE_S
+        while process.poll() is None and self.caught.times < 2 and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
 
     def _read(self, tail: LineTail) -> None:
@@ -218,7 +266,8 @@ class StageRun:
         log = self.paths.log(attempt.number)
         if self._failed is not None:
             kind = error_for_exit_code(self._failed.exit_code)
-            return kind(self._failed.message, hint=self._failed.hint or f"the whole log: {log}")
+            hint = self._failed.hint or f"the whole log: {log}"
+            return kind(self._failed.message, where=self._failed.where, hint=hint)
         if returncode == 143 or returncode == -15:
             return Interrupted(
                 "somebody else asked the training process to stop (SIGTERM)",

@@ -27,8 +27,12 @@ def find_weights(name: str, folder: Path) -> str:
         candidates.append(folder / "weights" / name)
     for path in candidates:
         if path.is_file():
-            _check_checkpoint(path)
-            return str(path.resolve())
+            if is_checkpoint(path):
+                return str(path.resolve())
+            raise WeightsError(
+                f"{path} is not a checkpoint (empty, cut short, or not written by torch.save)",
+                hint=f"copy it again, name another with --weights, {_SCRATCH}",
+            )
     looked = " and ".join(str(path.parent) for path in candidates)
     raise WeightsError(
         f"there are no weights {Path(name).name} (looked in {looked})",
@@ -36,18 +40,13 @@ def find_weights(name: str, folder: Path) -> str:
     )
 
 
-def _check_checkpoint(path: Path) -> None:
-    """What torch.save writes is a zip with a pickle in it; anything else cannot be trained from."""
+def is_checkpoint(path: Path) -> bool:
+    """True for what torch.save writes, a whole zip with a pickle in it; False for anything else, or nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("data.pkl") for name in archive.namelist()):
-                return
+            return any(name.endswith("data.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError):
-        pass
-    raise WeightsError(
-        f"{path} is not a checkpoint (empty, cut short, or not written by torch.save)",
-        hint=f"copy it again, name another with --weights, {_SCRATCH}",
-    )
+        return False
 
 
 def _model_yaml(name: str, folder: Path) -> str:

@@ -1,0 +1,162 @@
+"""Going on with a run: from anywhere, after anything, and never as another training without a word."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from running import SMALL, sainet, spawn, wait_for, wait_until_alone
+
+from sainet.data.demo import write_demo
+from sainet.protocol import EpochDone, TrainingStarted, read_events
+from sainet.state import RunFolder, RunState
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with data in it and with the run `half`, stopped in the middle of stage 1."""
+    home = tmp_path_factory.mktemp("home")
+    write_demo(home / "demo", train=8, val=4, width=128, height=72, seed=0)
+    process = spawn(*stage_1("half", "--epochs", "200"), cwd=home)
+    folder = RunFolder(home / "runs" / "half")
+    wait_for(folder, lambda event: isinstance(event, EpochDone) and event.epoch == 2, process)
+    os.kill(process.pid, signal.SIGHUP)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 143, output
+    assert folder.read_state().stages[1].attempts[-1].reason == "asked to stop (SIGTERM)"
+    return home
+
+
+@pytest.fixture
+def half(home: Path, tmp_path: Path) -> RunFolder:
+    """A copy of the stopped run, to be spoilt."""
+    shutil.copytree(home / "runs" / "half", tmp_path / "runs" / "half")
+    return RunFolder(tmp_path / "runs" / "half")
+
+
+def stage_1(run: str, *extra: str) -> list[str]:
+    return ["train", "--stage", "1", *SMALL, "--data", "demo/stage-1/data.yaml", "--run", run, *extra]
+
+
+def resume(folder: RunFolder, *extra: str) -> list[str]:
+    """What a person types who remembers nothing but the run's name."""
+    return ["train", "--stage", "1", "--resume", "--run", folder.name, "--runs-dir", str(folder.root.parent), *extra]
+
+
+def starts(folder: RunFolder) -> list[int]:
+    return [event.first_epoch for event in read_events(folder.events) if isinstance(event, TrainingStarted)]
+
+
+def test_a_run_is_resumed_by_its_name_from_another_folder(half: RunFolder, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ultralytics").mkdir()
+    (elsewhere / "ultralytics" / "__init__.py").write_text("raise SystemExit('not the one to train with')")
+    process = spawn(*resume(half), cwd=elsewhere)
+    wait_for(half, lambda event: isinstance(event, EpochDone) and event.attempt == 2, process)
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    wait_until_alone(half)
+    assert starts(half)[-1] >= 3
+
+
+def test_a_dead_display_does_not_end_the_training(home: Path, tmp_path: Path) -> None:
+    arguments = stage_1("seen-by-nobody", "--epochs", "4", "--runs-dir", str(tmp_path))
+    process = spawn(*arguments, cwd=home)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()  # `| head -1`, a closed terminal
+    assert process.wait(timeout=120) == 0
+    assert RunFolder(tmp_path / "seen-by-nobody").read_state().status == "done"
+
+
+def test_a_missing_checkpoint_is_told_and_best_pt_is_not_written_over(half: RunFolder, home: Path) -> None:
+    half.stage(1).last.unlink()
+    best = half.stage(1).best.read_bytes()
+    done = sainet(*resume(half), cwd=home)
+    assert done.returncode == 7
+    assert "last.pt is gone" in done.stderr
+    assert half.stage(1).best.read_bytes() == best
+
+
+def test_a_torn_checkpoint_is_told(half: RunFolder, home: Path) -> None:
+    last = half.stage(1).last
+    last.write_bytes(last.read_bytes()[:-1000])
+    done = sainet(*resume(half), cwd=home)
+    assert done.returncode == 7, done.stderr
+    assert "another --run" in done.stderr
+
+
+def test_classes_that_changed_their_ids_meanwhile_are_refused(half: RunFolder, home: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(home / "demo" / "stage-1", data)
+    (data / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [smoke, fire]\n")
+    state = half.read_state()
+    state.stages[1].settings["data"] = str(data / "data.yaml")
+    half.write_state(state)
+    done = sainet(*resume(half, "--data", str(data / "data.yaml")), cwd=home)
+    assert done.returncode == 2, done.stderr
+    assert "{'0': 'fire', '1': 'smoke'}, and now they are {'0': 'smoke', '1': 'fire'}" in done.stderr
+
+
+def test_what_was_asked_for_stage_1_is_not_taken_for_stage_2(half: RunFolder, home: Path) -> None:
+    done = sainet("train", "--stage", "2", *resume(half)[3:], cwd=home)
+    assert done.returncode == 2
+    assert "stage 2 has no data" in done.stderr
+
+
+def test_a_stage_that_failed_before_its_first_epoch_can_be_corrected(home: Path, tmp_path: Path) -> None:
+    arguments = stage_1("corrected", "--epochs", "1", "--runs-dir", str(tmp_path))
+    failed = sainet(*arguments, "--set", "schedule.freeze=1000", cwd=home)
+    assert failed.returncode == 1
+    assert "froze the entire model" in failed.stderr
+    done = sainet(*arguments, "--resume", cwd=home)
+    assert done.returncode == 0, done.stderr
+
+
+def test_damaged_weights_of_a_finished_stage_1_are_a_matter_of_storage(half: RunFolder, home: Path) -> None:
+    state = half.read_state()
+    state.stages[1].status = "done"
+    half.write_state(state)
+    best = half.stage(1).best
+    best.write_bytes(best.read_bytes()[:-1000])
+    done = sainet("train", "--stage", "2", *resume(half)[3:], "--data", "demo/stage-2/data.yaml", cwd=home)
+    assert done.returncode == 7
+    assert "stage 1 is done, but its best weights are gone or damaged" in done.stderr
+
+
+def test_a_dry_run_ends_as_the_real_start_would(half: RunFolder, home: Path) -> None:
+    def code(*arguments: str) -> int:
+        done = sainet(*arguments, "--dry-run", "--json", cwd=home)
+        assert json.loads(done.stdout)["stage"] == 1
+        return done.returncode
+
+    assert code(*resume(half)) == 0
+    assert code(*resume(half, "--epochs", "33")) == 2
+    assert code(*[word for word in resume(half) if word != "--resume"], "--profile", "cpu") == 2
+    assert code(*stage_1("never", "--resume")) == 2
+
+
+def test_a_setting_that_sainet_learns_later_does_not_stop_older_runs(half: RunFolder, home: Path) -> None:
+    state = RunState.model_validate_json(half.state.read_text())
+    del state.stages[1].settings["schedule.single_cls"]
+    half.write_state(state)
+    assert sainet(*resume(half), "--dry-run", cwd=home).returncode == 0
+
+
+def test_weights_for_both_stages_would_throw_stage_1_away_and_are_refused(home: Path) -> None:
+    arguments = ["full-workflow", "--profile", "cpu", "--config", "demo/demo.yaml", "--dry-run"]
+    both = sainet(*arguments, "--set", "weights=yolov8n.yaml", cwd=home)
+    assert both.returncode == 2
+    assert "stage 2 of the workflow would start from scratch (yolov8n.yaml)" in both.stderr
+    assert sainet(*arguments, "--weights", "yolov8n.yaml", cwd=home).returncode == 0
+
+
+def test_a_key_for_a_stage_that_is_not_trained_is_an_error_where_it_is_typed(home: Path) -> None:
+    done = sainet(*stage_1("x", "--set", "stage2.epochs=5", "--dry-run"), cwd=home)
+    assert done.returncode == 2
+    assert "--set stage2.epochs=5: `stage2.epochs` is for a stage that this command does not train" in done.stderr
