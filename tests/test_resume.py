@@ -4,10 +4,11 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
-from running import SMALL, sainet, spawn, wait_for, wait_until_alone
+from running import SMALL, interrupt, sainet, spawn, training_pid, wait_for, wait_until_alone
 
 from sainet.data.demo import write_demo
 from sainet.protocol import EpochDone, TrainingStarted, read_events
@@ -72,6 +73,21 @@ def test_a_dead_display_does_not_end_the_training(home: Path, tmp_path: Path) ->
     process.stdout.close()  # `| head -1`, a closed terminal
     assert process.wait(timeout=120) == 0
     assert RunFolder(tmp_path / "seen-by-nobody").read_state().status == "done"
+
+
+def test_a_second_ctrl_c_ends_a_training_that_hangs_at_once(home: Path, tmp_path: Path) -> None:
+    process = spawn(*stage_1("hangs", "--epochs", "200", "--runs-dir", str(tmp_path)), cwd=home)
+    folder = RunFolder(tmp_path / "hangs")
+    wait_for(folder, lambda event: isinstance(event, EpochDone), process)
+    os.kill(training_pid(folder), signal.SIGSTOP)
+    interrupt(process)
+    time.sleep(1)
+    assert process.poll() is None, "the first one waits"
+    began_s = time.monotonic()
+    interrupt(process)
+    assert process.wait(timeout=30) == 130
+    assert time.monotonic() - began_s < 5
+    wait_until_alone(folder)
 
 
 def test_a_missing_checkpoint_is_told_and_best_pt_is_not_written_over(half: RunFolder, home: Path) -> None:
