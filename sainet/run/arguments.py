@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sainet.config.auto import device_list
+from sainet.config.auto import device_count, device_list
 from sainet.config.contradictions import STRIDE
 from sainet.config.schema import Config
 
@@ -51,12 +51,13 @@ def accumulation(batch: int, nbs: int) -> int:
 
 
 def usable_workers(config: Config, cpus: int, *, typed_by_user: bool) -> tuple[int, str | None]:
-    """How many loader workers this machine gets, and a warning where that is fewer than the profile asks for.
+    """How many loader workers each GPU gets here, and a warning where that is fewer than the profile asks for.
 
     A number that the user typed is obeyed.
     """
     asked = config.loader.workers
     assert isinstance(asked, int), "auto is resolved before"
-    if asked <= cpus or typed_by_user:
+    share = max(1, cpus // device_count(config.train.device))
+    if asked <= share or typed_by_user:
         return asked, None
-    return cpus, f"loader.workers {asked} is lowered to the {cpus} CPU threads that this machine has"
+    return share, f"loader.workers {asked} is lowered to {share}, each GPU's share of the {cpus} CPU threads here"
