@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Train the two-stage YOLO fire/smoke detector on a rented GPU, and do not die of memory.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # the boxed help imports a Markdown parser and a highlighter first
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

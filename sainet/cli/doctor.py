@@ -15,7 +15,9 @@ def doctor(
     runs_dir: Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs.")] = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object, sizes in bytes.")] = False,
 ) -> None:
-    """Look at the machine and say what will not work here, and why.
+    """Say what will not work on this machine.
+
+    Looks at versions, GPUs, RAM, /dev/shm and disks, and says why.
 
     Nothing is changed and no GPU memory is taken. Exits with 1 only where torch or ultralytics is missing.
     """
