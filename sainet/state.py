@@ -65,6 +65,8 @@ class StageState(_Record):
     """Class ids and names of the label files at the last attempt."""
     settings: dict[str, object] = {}
     """The settings that make the training what it is; a resume with others is refused."""
+    request: Request | None = None
+    """What was asked for when this stage was last started; None in runs of older versions."""
 
 
 class RunState(_Record):
@@ -112,7 +114,7 @@ class RunFolder:
     """The paths of one run, and its state."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self.root = root.resolve() if ".." in root.parts else root.absolute()
         self.name = root.name
         self.settings = self.root / "run.yaml"
         self.state = self.root / "state.json"

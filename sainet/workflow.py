@@ -13,7 +13,7 @@ from sainet.config.auto import HardwareValues
 from sainet.config.keys import split_stage
 from sainet.config.resolve import Resolved, resolve
 from sainet.config.runfile import resolved_yaml
-from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, UsageError
+from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, StorageError, UsageError
 from sainet.files import replace_text
 from sainet.hardware.machine import Machine
 from sainet.protocol import Stage
@@ -69,6 +69,7 @@ class Workflow:
                     f"there is no run {self.folder.name} to resume in {self.folder.root.parent}",
                     hint="sainet runs ls shows the runs; --run and --runs-dir name one",
                 )
+            self._require_untouched()
             return None
         if self.command == "train" and not resume:
             raise RunExistsError(
@@ -91,10 +92,24 @@ class Workflow:
             if state is None or stage not in state.stages or state.stages[stage].status != "done"
         }
 
+    def is_done(self) -> bool:
+        """Whether every stage of this command was trained before."""
+        known = self.folder.read_state().stages if self.folder.exists else {}
+        return all(stage in known and known[stage].status == "done" for stage in self.stages)
+
     @property
     def here(self) -> Path:
         """Where the request was typed."""
         return Path(self.request.folder or Path.cwd())
+
+    def _require_untouched(self) -> None:
+        """Weights whose state.json is gone would be gone on with as a training that nobody can check."""
+        for stage in self.stages:
+            if self.folder.stage(stage).last.exists():
+                raise StorageError(
+                    f"{self.folder.root} holds weights of stage {stage}, but no state.json says how they were trained",
+                    hint="restore state.json from a copy, or take another --run",
+                )
 
     def _has_begun(self, stage: Stage, record: StageState) -> bool:
         return record.status == "done" or record.epochs_done > 0 or self.folder.stage(stage).last.exists()
@@ -102,10 +117,13 @@ class Workflow:
     def _standing(self, stage: Stage, state: RunState | None) -> Standing:
         stage_1_done = state is not None and 1 in state.stages and state.stages[1].status == "done"
         last = self.folder.stage(stage).last
+        record = state.stages.get(stage, StageState()) if state else StageState()
         return Standing(
             in_workflow=len(self.stages) > 1,
             stage_1_best=self.folder.stage(1).best if stage_1_done else None,
             last=last if state is not None and last.exists() else None,
+            epochs_done=record.epochs_done,
+            classes=record.classes,
         )
 
     # --- running
@@ -131,6 +149,8 @@ class Workflow:
         return state
 
     def _run_stage(self, stage: Stage, settings: Resolved, state: RunState, view: View, caught: Caught) -> None:
+        if state.stages[stage].status == "done":  # by another process, while this one looked at the data
+            return
         if caught.number is not None:
             hint = "the same command goes on from there"
             raise Interrupted(f"asked to stop before stage {stage}", signal_number=caught.number, hint=hint)
@@ -148,6 +168,7 @@ class Workflow:
             if not self._has_begun(stage, record):
                 record.settings = training_identity(settings)
             record.epochs = settings.config.schedule.epochs
+            record.request = self.request
         if len(self.stages) == len(state.stages):  # one stage of a workflow does not say how to go on with the whole
             state.command, state.request = self.command, self.request
         self.folder.write_state(state)

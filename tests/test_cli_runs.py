@@ -64,9 +64,7 @@ def test_show_tells_what_happened_and_how_to_go_on() -> None:
     text = run("show", "night").stdout
     for expected in ("RAM is short", "fewer workers", "log: runs/night/stage-1/attempts/001/log.txt", "h200/fast"):
         assert expected in text
-    assert text.splitlines()[-1] == (
-        "go on with  sainet train --stage 1 --profile h200 --tier fast --run night --resume"
-    )
+    assert text.splitlines()[-1] == "go on with  sainet train --stage 1 --run night --resume"
 
 
 def test_show_takes_the_path_of_a_run() -> None:

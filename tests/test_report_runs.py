@@ -236,23 +236,23 @@ def test_a_run_is_as_fresh_as_its_last_event(tmp_path: Path) -> None:
     assert summary_of(folder).updated_s == later
 
 
-def test_the_resume_command_asks_for_the_same_in_this_working_directory(
+def test_the_resume_command_leaves_what_was_asked_for_to_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     stages: dict[Stage, StageState] = {1: stage_state("failed")}
     here = make_run(tmp_path / "runs", "a", stages, [])
-    assert summary_of(here).resume == "sainet train --stage 1 --profile h200 --tier fast --run a --resume"
+    assert summary_of(here).resume == "sainet train --stage 1 --run a --resume"
     elsewhere = make_run(tmp_path / "my runs", "b", {**stages, 2: StageState()}, [])
-    state = elsewhere.read_state()
-    state.request = Request(
-        profile="a10g", config_files=["/x y.yaml"], sets=[("train.imgsz", "[640, 352]", "--imgsz 640x352")], force=True
-    )
-    elsewhere.write_state(state)
-    assert summary_of(elsewhere).resume == (
-        "sainet full-workflow --profile a10g --config '/x y.yaml' --set 'train.imgsz=[640, 352]' --force"
-        f" --run b --runs-dir '{tmp_path}/my runs' --resume"
-    )
+    assert summary_of(elsewhere).resume == (f"sainet full-workflow --run b --runs-dir '{tmp_path}/my runs' --resume")
+
+
+def test_the_resume_command_of_two_trained_stages_names_the_one_that_is_not_done(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "runs", "a", {1: stage_state("done"), 2: stage_state("failed")}, [])
+    state = folder.read_state()
+    state.command = "train"
+    folder.write_state(state)
+    assert "train --stage 2 --run a" in (summary_of(folder).resume or "")
 
 
 def test_the_resume_command_is_one_that_sainet_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

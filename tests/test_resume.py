@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from running import SMALL, interrupt, sainet, spawn, training_pid, wait_for, wait_until_alone
+from running import SMALL, command, interrupt, sainet, spawn, training_pid, wait_for, wait_until_alone
 
 from sainet.data.demo import write_demo
 from sainet.protocol import EpochDone, TrainingStarted, read_events
@@ -176,3 +177,42 @@ def test_a_key_for_a_stage_that_is_not_trained_is_an_error_where_it_is_typed(hom
     done = sainet(*stage_1("x", "--set", "stage2.epochs=5", "--dry-run"), cwd=home)
     assert done.returncode == 2
     assert "--set stage2.epochs=5: `stage2.epochs` is for a stage that this command does not train" in done.stderr
+
+
+def test_stage_2_of_a_workflow_and_of_a_run_made_stage_by_stage_is_resumed_by_name(home: Path, tmp_path: Path) -> None:
+    """Each stage has a request of its own: stage 1's says nothing about stage 2."""
+    runs = ("--runs-dir", str(tmp_path))
+    first = sainet(*stage_1("one", "--epochs", "1", *runs), cwd=home)
+    assert first.returncode == 0, first.stderr
+    second = ["train", "--stage", "2", "--resume", "--run", "one", *runs]
+    begun = sainet(*second, "--data", "demo/stage-2/data.yaml", *SMALL[4:], "--epochs", "1", cwd=home)
+    assert begun.returncode == 0, begun.stderr
+    again = sainet(*second, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "was finished before" in again.stderr
+    both = sainet("full-workflow", "--resume", "--run", "one", *runs, "--profile", "cpu", "--dry-run", cwd=home)
+    assert "stage 1 of run one is trained with" in both.stderr, "another request is another training"
+
+
+def test_a_typed_key_goes_over_one_that_was_limited_to_a_stage(half: RunFolder, home: Path) -> None:
+    state = half.read_state()
+    request = state.stages[1].request
+    assert request is not None
+    request.sets.append(("stage1.patience", "90", "--set stage1.patience=90"))
+    half.write_state(state)
+    done = sainet(*resume(half, "--set", "patience=3", "--dry-run", "--json"), cwd=home)
+    assert json.loads(done.stdout)["config"]["schedule"]["patience"] == 3
+
+
+def test_weights_without_their_state_are_not_gone_on_with(half: RunFolder, home: Path) -> None:
+    half.state.unlink()
+    done = sainet(*stage_1("half", "--runs-dir", str(half.root.parent), "--epochs", "1"), cwd=home)
+    assert done.returncode == 7
+    assert "holds weights of stage 1, but no state.json says how they were trained" in done.stderr
+
+
+def test_a_full_disk_behind_stdout_is_told(home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command("runs", "ls", "--json"), cwd=home, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 7
+    assert "no space left for what goes to stdout" in done.stderr

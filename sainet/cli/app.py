@@ -52,7 +52,10 @@ def main() -> None:
     """Run the command line; a `SainetError` becomes its message on stderr and its exit code."""
     forgive()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a full disk is told by now, and not by an interpreter that is on its way out
     except SainetError as error:
         print_error(error)
         sys.exit(error.code)

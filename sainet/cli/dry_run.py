@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from sainet.cli.output import print_json, warn
+from sainet.cli.output import note, print_json, warn
 from sainet.config.resolve import Resolved
 from sainet.config.show import ordered_keys, origin_lines
 from sainet.errors import SainetError
@@ -30,18 +30,28 @@ def dry_run(workflow: Workflow, *, resume: bool, json: bool) -> None:
     except SainetError as error:
         refusal = error
         found = workflow.inspect(resolved, None)
-    stages = [_as_json(workflow, preflight, state) for preflight in found.values()]
+    shown = {stage: found.get(stage) or _finished(settings) for stage, settings in resolved.items()}
+    stages = [_as_json(workflow, preflight, state) for preflight in shown.values()]
     if json:
         print_json(stages[0] if len(stages) == 1 else {"stages": stages})
     else:
-        for preflight, described in zip(found.values(), stages, strict=True):
+        for preflight, described in zip(shown.values(), stages, strict=True):
             _print_stage(preflight, described)
+    for stage in resolved.keys() - found.keys():
+        note(f"stage {stage} is done: nothing would be trained")
     for preflight in found.values():
         for text in _warnings(preflight):
             warn(f"stage {preflight.resolved.stage}: {text}")
     if refusal is not None:
         raise refusal
     require(found.values(), named_only=True)
+
+
+def _finished(resolved: Resolved) -> Preflight:
+    """A stage that would not start again, whose data and weights nobody has to look at."""
+    workers = resolved.config.loader.workers
+    assert isinstance(workers, int), "auto is resolved before"
+    return Preflight(resolved, workers)
 
 
 def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> dict[str, Any]:
@@ -53,10 +63,11 @@ def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> di
         "profile": resolved.profile,
         "tier": resolved.tier,
         "stage": resolved.stage,
+        "status": known.status if known else "pending",
         "run": str(workflow.folder.root),
         "config": resolved.config.model_dump(),
         "origins": {key: str(origin) for key, origin in resolved.origins.items()},
-        "command": command(plan),
+        "command": [] if known and known.status == "done" else command(plan),
         "weights": found.weights,
         "images": {"train": found.source.train_images, "val": found.source.val_images} if found.source else None,
         "workers": found.workers,
@@ -89,7 +100,7 @@ def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
         "weights": found.weights or resolved.config.weights,
         "optimizer step": f"{described['effective_batch']} images ({described['effective_batch'] // batch} x {batch})",
         "predicted time": described["predicted_time"] or "nothing published for this configuration",
-        "command": " ".join(described["command"]),
+        "command": " ".join(described["command"]) or "none: the stage is done",
     }
     for name, fact in facts.items():
         typer.echo(f"  {name}: {fact}")

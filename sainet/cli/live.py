@@ -14,7 +14,7 @@ from sainet.workflow import Workflow
 
 def run_live(workflow: Workflow, *, resume: bool, json: bool) -> None:
     """Train what is not done yet, then print the table of both stages and the final weights (or one JSON object)."""
-    was_done = workflow.folder.exists and workflow.folder.read_state().status == "done"
+    was_done = workflow.is_done()
     workflow.run(resume=resume, make_view=_view, warn=warn)
     if was_done:
         note(f"the run {workflow.folder.name} was finished before: nothing was trained")

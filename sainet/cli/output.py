@@ -3,13 +3,14 @@
 rich is imported when something is printed, not when `sainet --help` starts.
 """
 
+import errno
 import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sainet.errors import Problem, SainetError
+from sainet.errors import Problem, SainetError, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,10 +34,14 @@ def _console(stream: Any) -> "Console":
 
 
 class Forgiving:
-    """A stream of words for people: when its reader goes away (a closed terminal, a pipe), the work goes on unseen."""
+    """A stream whose reader may go away (a closed terminal, a pipe): the work goes on unseen.
 
-    def __init__(self, stream: Any) -> None:
+    Where `must_arrive`, what cannot be written for another reason, as to a full disk, is a `StorageError`.
+    """
+
+    def __init__(self, stream: Any, *, must_arrive: bool = False) -> None:
         self._stream = stream or _nowhere()
+        self._must_arrive = must_arrive
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -46,20 +51,28 @@ class Forgiving:
             return int(self._stream.write(text))
         except UnicodeEncodeError:  # an old terminal's encoding
             return int(self._stream.write(text.encode("ascii", "replace").decode()))
-        except (OSError, ValueError):
-            self._stream = _nowhere()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except (OSError, ValueError):
-            self._stream = _nowhere()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError | ValueError) -> None:
+        self._stream = _nowhere()
+        if self._must_arrive and isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageError("no space left for what goes to stdout") from error
 
 
 def forgive() -> None:
-    """From now on neither stdout nor stderr can end a training: hours of work are worth more than a line of text."""
-    sys.stdout, sys.stderr = Forgiving(sys.stdout), Forgiving(sys.stderr)
+    """From now on a reader of stdout or stderr that goes away cannot end a training.
+
+    Data, which training prints when all is done, must not be lost to a full disk in silence.
+    """
+    sys.stdout, sys.stderr = Forgiving(sys.stdout, must_arrive=True), Forgiving(sys.stderr)
 
 
 def _nowhere() -> Any:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from sainet.cli.options import request_of
 from sainet.config.keys import expand, split_stage
+from sainet.config.layers import anchored_path
 from sainet.errors import UsageError
 from sainet.hardware.machine import read_machine
 from sainet.protocol import Stage
-from sainet.state import Command, Request, RunFolder
+from sainet.state import Command, Request, RunFolder, RunState
 from sainet.workflow import Workflow
 
 _LONGEST_NAME = 100
@@ -36,9 +37,9 @@ def start(
     name = default_name(command, stages, profile, tier) if run is None else run
     folder = RunFolder(runs_dir.expanduser() / _checked(name))
     if resume and profile == "auto" and folder.exists:
-        stored = folder.read_state()
-        if set(stages) <= stored.stages.keys():  # what was asked for another stage says nothing about this one
-            request = _over(stored.request, request)
+        stored = _stored_request(folder.read_state(), command, stages)
+        if stored is not None:
+            request = _over(stored, request, stages)
     workflow = Workflow(command, stages, request, folder, read_machine())
     if dry:
         from sainet.cli.dry_run import dry_run
@@ -56,15 +57,32 @@ def default_name(command: Command, stages: Sequence[Stage], profile: str, tier: 
     return "-".join(part for part in (what, Path(profile).stem, tier) if part)
 
 
-def _over(stored: Request, typed: Request) -> Request:
-    """What was asked for when the run began, and over it what is typed now: `--resume --run NAME` needs no more."""
-    replaced = {_full(key) for key, _, _ in typed.sets}
+def _stored_request(state: RunState, command: Command, stages: Sequence[Stage]) -> Request | None:
+    """What this command asked for before; what was asked for another stage says nothing about this one."""
+    if command == "full-workflow":
+        return state.request if state.command == command else None
+    record = state.stages.get(stages[0])
+    return None if record is None else record.request or state.request
+
+
+def _over(stored: Request, typed: Request, stages: Sequence[Stage]) -> Request:
+    """What was asked for when the run began, and over it what is typed now: `--resume --run NAME` needs no more.
+
+    Of what was asked for, only what reaches one of `stages` counts.
+    """
+    now = [_limit_and_key(key) for key, _, _ in typed.sets]
+
+    def stands(key: str) -> bool:
+        limit, full = _limit_and_key(key)
+        reaches = limit is None or any(limit == str(stage) for stage in stages)
+        return reaches and (limit, full) not in now and (None, full) not in now
+
     moved = [(key, _from_here(key, value), flag) for key, value, flag in typed.sets]
     return Request(
         profile=stored.profile,
         tier=typed.tier or stored.tier,
         config_files=[*stored.config_files, *(f for f in typed.config_files if f not in stored.config_files)],
-        sets=[entry for entry in stored.sets if _full(entry[0]) not in replaced] + moved,
+        sets=[entry for entry in stored.sets if stands(entry[0])] + moved,
         force=stored.force or typed.force,
         folder=stored.folder,
     )
@@ -72,14 +90,13 @@ def _over(stored: Request, typed: Request) -> Request:
 
 def _from_here(key: str, value: str) -> str:
     """A path typed now, absolute: the stored request's paths start where that one was typed."""
-    is_path = _full(key).rpartition(".")[2] in {"data", "weights"}
-    return str(Path(value).absolute()) if is_path and ("/" in value or Path(value).exists()) else value
+    return anchored_path(_limit_and_key(key)[1], value, Path.cwd())
 
 
-def _full(name: str) -> str:
-    """A key without short names, so that two ways to write it compare equal."""
+def _limit_and_key(name: str) -> tuple[str | None, str]:
+    """The stage that a key is limited to, and the key without short names: two ways to write it compare equal."""
     limit, key = split_stage(name)
-    return f"{limit}.{expand(key) or key}"
+    return limit, expand(key) or key
 
 
 def _checked(name: str) -> str:

@@ -105,15 +105,18 @@ def _home(path: str) -> str:
 
 
 def _anchored(setting: Setting, folder: Path) -> Setting:
-    """A relative path starts at `folder`; bare names of weights are searched for later."""
-    _, key = split_stage(setting.key)
-    if key not in _PATHS or not isinstance(setting.value, str) or setting.value in {"", STAGE_1_WEIGHTS}:
+    if not isinstance(setting.value, str):
         return setting
-    value = _home(setting.value)
+    return replace(setting, value=anchored_path(split_stage(setting.key)[1], setting.value, folder))
+
+
+def anchored_path(key: str, value: str, folder: Path) -> str:
+    """`value` of `key`, a path made absolute from `folder`; bare names of weights are searched for later."""
+    if key not in _PATHS or value in {"", STAGE_1_WEIGHTS}:
+        return value
+    value = _home(value)
     is_bare_name = key == "weights" and "/" not in value and not (folder / value).exists()
-    if Path(value).is_absolute() or is_bare_name:
-        return replace(setting, value=value)
-    return replace(setting, value=str((folder / value).resolve()))
+    return value if Path(value).is_absolute() or is_bare_name else str((folder / value).resolve())
 
 
 def _said_twice(settings: Iterable[Setting]) -> list[Problem]:

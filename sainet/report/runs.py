@@ -174,17 +174,16 @@ def is_driven(folder: RunFolder) -> bool:
     return False
 
 
+def _open_stage(state: RunState) -> Stage:
+    """The first stage that is not done, or the first one."""
+    return next((n for n, stage in sorted(state.stages.items()) if stage.status != "done"), min(state.stages))
+
+
 def _resume_command(folder: RunFolder, state: RunState) -> str:
-    """All that was asked for when the run was last started, flags as `--set`: a resume must ask for the same."""
-    request = state.request
+    """The run remembers what was asked for and where; saying it again elsewhere would mean other paths."""
     words = ["sainet", state.command]
     if state.command == "train":
-        words += ["--stage", str(min(state.stages))]
-    words += ["--profile", request.profile]
-    words += ["--tier", request.tier] if request.tier else []
-    words += [word for file in request.config_files for word in ("--config", file)]
-    words += [word for key, value, _ in request.sets for word in ("--set", f"{key}={value}")]
-    words += ["--force"] if request.force else []
+        words += ["--stage", str(_open_stage(state))]
     words += ["--run", folder.name]
     if folder.root.parent != Path("runs").absolute():
         words += ["--runs-dir", str(folder.root.parent)]

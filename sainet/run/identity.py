@@ -21,6 +21,11 @@ def training_identity(resolved: Resolved) -> dict[str, Any]:
     return identity
 
 
+def _is_gone(before: str | None, now: str | None) -> bool:
+    """A bare name of weights is a path as long as the file is there; a training that has begun needs it no more."""
+    return bool(before and now) and "/" not in str(now) and Path(str(before)).name == now
+
+
 def check_same_training(before: dict[str, Any], resolved: Resolved, *, run: str) -> None:
     """Raises `UsageError` naming every setting that differs from the attempts before."""
     now = training_identity(resolved)
@@ -28,10 +33,10 @@ def check_same_training(before: dict[str, Any], resolved: Resolved, *, run: str)
         UsageError(
             f"stage {resolved.stage} of run {run} is trained with {key} = {before.get(key)!r}, not {now.get(key)!r}",
             where=str(resolved.origin(key)),
-            hint="drop the change to go on, or start a new training with another --run",
+            hint=f"`--resume --run {run}` alone goes on as it was asked for; another --run starts a new training",
         )
         for key in sorted(before.keys() & now.keys())
-        if before[key] != now[key]
+        if before[key] != now[key] and not (key == "weights" and _is_gone(before[key], now[key]))
     ]
     if errors:
         raise combined(errors)

@@ -1,6 +1,6 @@
 """Everything that can be known before the start about one stage: its data, its weights, and what stands against it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,10 @@ class Standing:
     stage_1_best: Path | None = None
     """Where the best weights of this run's finished stage 1 have to be; None while it is not finished."""
     last: Path | None = None
-    """The checkpoint that this stage goes on from; None before its first epoch."""
+    """The checkpoint that this stage goes on from; None where there is none."""
+    epochs_done: int = 0
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Class ids and names of the label files at the attempt before; empty before the first."""
 
 
 def inspect(resolved: Resolved, machine: Machine, folder: Path, standing: Standing, *, force: bool) -> Preflight:
@@ -71,7 +74,35 @@ def inspect(resolved: Resolved, machine: Machine, folder: Path, standing: Standi
     found.refusals = refusals(resolved, visible, force=force)
     _inspect_data(found, force=force)
     _inspect_weights(found, folder, standing)
+    _inspect_continuity(found, standing)
     return found
+
+
+def classes_of(data: DataPlan) -> dict[str, str]:
+    """Class ids and names of the label files, as state.json keeps them."""
+    return {str(index): name for index, name in data.source_names.items()}
+
+
+def _inspect_continuity(found: Preflight, standing: Standing) -> None:
+    """What was trained so far has to be there, and the labels have to mean what they meant."""
+    stage = found.resolved.stage
+    if standing.epochs_done and standing.last is None:
+        found.errors.append(
+            StorageError(
+                f"{standing.epochs_done} epochs of stage {stage} are trained, but their last.pt is gone",
+                hint="put the file back, or train the stage anew with another --run",
+            )
+        )
+    if standing.last is None or not standing.classes or found.data is None:
+        return
+    if (now := classes_of(found.data)) != standing.classes:
+        found.errors.append(
+            UsageError(
+                f"stage {stage} was trained with the classes {standing.classes}, and now they are {now}",
+                where=found.data.yaml,
+                hint="put the class names back to go on, or start a new training with another --run",
+            )
+        )
 
 
 def _inspect_data(found: Preflight, *, force: bool) -> None:

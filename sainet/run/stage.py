@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sainet.errors import Interrupted, SainetError, StorageError, UsageError, error_for_exit_code
+from sainet.errors import Interrupted, SainetError, StorageError, error_for_exit_code
 from sainet.files import LineTail, last_lines, replace_text
 from sainet.hardware.process import end_group, process_started_s
 from sainet.hardware.ram import read_ram
@@ -31,7 +31,7 @@ from sainet.protocol import (
 )
 from sainet.run.arguments import trainer_arguments
 from sainet.run.launch import start
-from sainet.run.preflight import Preflight
+from sainet.run.preflight import Preflight, classes_of
 from sainet.run.signals import Caught
 from sainet.state import Attempt, RunFolder, RunState, StageFolder, StageState
 
@@ -69,12 +69,10 @@ class StageRun:
         either way state.json says so and the stage can be resumed.
         """
         self._end_leftovers()
-        self._require_last()
-        self._require_same_classes()
         attempt = Attempt(number=len(self.record.attempts) + 1, started_s=time.time())
         plan = self._write_plan(attempt)
         self.record.attempts.append(attempt)
-        self.record.status = "running"
+        self.record.status, self.record.classes = "running", classes_of(plan.data)
         self.folder.write_state(self.state)
         tail = LineTail(self.folder.events, from_end=True)
         log = self.paths.log(attempt.number)
@@ -109,34 +107,12 @@ class StageRun:
     def _end_leftovers(self) -> None:
         """A training process whose supervisor was killed may still be on its way out, holding memory."""
         for attempt in self.record.attempts[-1:]:
-            if attempt.pid is None or attempt.pid_started_s is None:
-                continue
-            started_s = process_started_s(attempt.pid)
-            if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
-                end_group(attempt.pid, grace_s=_STOP_GRACE_S)
+            if attempt.pid is not None and attempt.pid_started_s is not None:
+                started_s = process_started_s(attempt.pid)
+                if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
+                    end_group(attempt.pid, grace_s=_STOP_GRACE_S)
             if attempt.ended_s is None:
                 attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
-
-    def _require_last(self) -> None:
-        """Epochs were trained, so their checkpoint has to be there: starting anew would write over best.pt."""
-        if self.record.epochs_done and not self.paths.last.exists():
-            raise StorageError(
-                f"{self.record.epochs_done} epochs of stage {self.stage} are trained, but {self.paths.last} is gone",
-                hint="put the file back, or train the stage anew with another --run",
-            )
-
-    def _require_same_classes(self) -> None:
-        """A data YAML that was edited between two attempts must not give the labels another meaning."""
-        assert self.preflight.data is not None
-        now = {str(index): name for index, name in self.preflight.data.source_names.items()}
-        before = self.record.classes
-        if before and before != now and self.paths.last.exists():
-            raise UsageError(
-                f"stage {self.stage} was trained with the classes {before}, and now they are {now}",
-                where=self.preflight.data.yaml,
-                hint="put the class names back to go on, or start a new training with another --run",
-            )
-        self.record.classes = now
 
     def _write_plan(self, attempt: Attempt) -> Plan:
         found, number = self.preflight, attempt.number
