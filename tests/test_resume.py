@@ -211,8 +211,9 @@ def test_weights_without_their_state_are_not_gone_on_with(half: RunFolder, home:
     assert "holds weights of stage 1, but no state.json says how they were trained" in done.stderr
 
 
-def test_a_full_disk_behind_stdout_is_told(home: Path) -> None:
+@pytest.mark.parametrize("words", [("runs", "ls", "--json"), ("config", "show", "--profile", "cpu")])
+def test_a_full_disk_behind_stdout_is_told(words: tuple[str, ...], home: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command("runs", "ls", "--json"), cwd=home, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command(*words), cwd=home, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 7
     assert "no space left for what goes to stdout" in done.stderr

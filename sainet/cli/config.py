@@ -47,7 +47,7 @@ def show(
         )
         return
     for line in origin_lines(resolved, chosen):
-        typer.echo(line)
+        print(line)
     for text in resolved.warnings:
         warn(text)
 
@@ -116,7 +116,7 @@ def _validate_run(request: "Request", stages: Sequence[Literal[1, 2]]) -> None:
         warn(text)
     for one in resolved:
         tier = f", tier {one.tier}" if one.tier else ""
-        typer.echo(f"ok: stage {one.stage}, profile {one.profile}{tier}")
+        print(f"ok: stage {one.stage}, profile {one.profile}{tier}")
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
 
@@ -128,7 +128,7 @@ def _validate_files(files: Sequence[Path]) -> None:
     for path in files:
         try:
             kind = check_file(path)
-            typer.echo(f"ok: {path} ({kind})")
+            print(f"ok: {path} ({kind})")
         except ConfigError as error:
             problems += error.problems
     if problems:

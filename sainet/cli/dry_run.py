@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import typer
-
 from sainet.cli.output import note, print_json, warn
 from sainet.config.resolve import Resolved
 from sainet.config.show import ordered_keys, origin_lines
@@ -90,10 +88,10 @@ def _effective_batch(resolved: Resolved) -> int:
 def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
     resolved = found.resolved
     tier = f", tier {resolved.tier}" if resolved.tier else ""
-    typer.echo(f"stage {resolved.stage}: profile {resolved.profile}{tier}, run {described['run']}")
+    print(f"stage {resolved.stage}: profile {resolved.profile}{tier}, run {described['run']}")
     for line in origin_lines(resolved, ordered_keys(resolved)):
-        typer.echo(f"  {line}" if line else "")
-    typer.echo("")
+        print(f"  {line}" if line else "")
+    print("")
     batch = resolved.config.train.batch
     facts = {
         "data": _data_line(found),
@@ -103,7 +101,7 @@ def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
         "command": " ".join(described["command"]) or "none: the stage is done",
     }
     for name, fact in facts.items():
-        typer.echo(f"  {name}: {fact}")
+        print(f"  {name}: {fact}")
 
 
 def _data_line(found: Preflight) -> str:

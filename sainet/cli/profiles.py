@@ -39,7 +39,7 @@ def show(name: _Name, json: Json = False) -> None:
 
     profile = Profile(name)
     if not json:
-        typer.echo(profile.path.read_text(encoding="utf-8"), nl=False)
+        print(profile.path.read_text(encoding="utf-8"), end="")
         return
     print_json(
         {
@@ -67,7 +67,7 @@ def cp(
     target = dest / f"{profile.name}.yaml" if dest.is_dir() else dest
     _check_target(target, force)
     replace_text(target, _adapted(profile.path.read_text(encoding="utf-8"), name, target))
-    typer.echo(str(target))
+    print(str(target))
     path = shlex.quote(str(target))
     note(f"next: edit it, then: sainet config validate {path} && sainet config show --profile {path}")
 
