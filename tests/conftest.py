@@ -266,6 +266,7 @@ def sealed_ultralytics(tmp_path_factory: pytest.TempPathFactory) -> None:
     """
     from sainet.engine.environment import seal
 
+    assert "ultralytics" not in sys.modules, "a test imported Ultralytics before asking for this fixture"
     before = dict(os.environ)
     seal(tmp_path_factory.mktemp("ultralytics"))
     import ultralytics.engine.trainer  # noqa: F401 - reads the sealed environment as it is imported

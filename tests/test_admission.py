@@ -99,6 +99,7 @@ def test_a_profiles_workers_are_lowered_to_each_gpus_share_and_a_typed_number_is
     assert usable_workers(two, 16, typed_by_user=False)[0] == 8
 
 
+@pytest.mark.usefixtures("sealed_ultralytics")
 def test_every_argument_is_one_that_ultralytics_knows_and_carries_the_configured_value() -> None:
     from ultralytics.cfg import get_cfg
 
