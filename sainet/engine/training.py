@@ -71,13 +71,9 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
     def setup_model(self) -> Any:
         """Build the model; classes that the initial weights know by name keep their rows of the head."""
         self.reporter.phase("building the model")
-        if self.resume:
-            _load_own(Path(self.model))
-        elif str(self.model).endswith(".pt"):
+        if not self.resume and str(self.model).endswith(".pt"):
             load(Path(self.model))  # says what is wrong with a file that is none
         checkpoint = super().setup_model()
-        if self.resume:
-            self.finished = is_finished(checkpoint, epochs=self.epochs, patience=self.args.patience)
         self.reporter.phase("scanning labels")
         return checkpoint
 
@@ -137,7 +133,10 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             super().resume_training(ckpt)
 
     def _do_train(self) -> None:
-        if self.resume and is_finished(_load_own(self.last), epochs=self.epochs, patience=self.args.patience):
+        if self.resume:  # looked at before anything is built: it may be damaged, or all trained
+            last = _load_own(self.last)
+            self.finished = is_finished(last, epochs=self.epochs, patience=self.args.patience)
+        if self.finished:
             self._setup_train()
             self.final_eval()
             if self.args.plots:
