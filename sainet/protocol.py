@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sainet.files import append_line, replace_text
 
 Stage = Literal[1, 2]
+Engine = Literal["sainet", "stock"]
 Phase = Literal["building the model", "scanning labels", "training", "validating", "final evaluation"]
 Metrics = dict[str, float]
 """Validation figures by short name: `precision`, `recall`, `map50`, `map50-95`, all in 0..1."""
@@ -46,6 +47,20 @@ class DataPlan(Message):
     """Leave out images that cannot be used, with a warning, instead of refusing to start."""
 
 
+class LoaderPlan(Message):
+    """How one loader of one process works, for this machine: nothing is left to be decided.
+
+    `timeout_s`: how long to wait for a batch before the loader counts as stuck, seconds.
+    """
+
+    workers: int
+    prefetch_factor: int
+    """Batches that each worker holds ready."""
+    pin_memory: bool
+    persistent_workers: bool
+    timeout_s: float
+
+
 class Plan(Message):
     """All that the training process needs for one attempt at one stage. Every path is absolute."""
 
@@ -57,6 +72,8 @@ class Plan(Message):
     """The process that watches this attempt; the training ends when it is gone."""
     attempt_dir: Path
     weights_dir: Path
+    checkpoint_dir: Path
+    """The exact state, in two slots."""
     events: Path
     orders: Path
     cache_dir: Path
@@ -67,8 +84,21 @@ class Plan(Message):
     lock: Path
     """Held by the training process as long as it lives, so that two never write the same weights."""
     resume: bool
-    """Go on from `weights_dir/last.pt` instead of `weights`."""
+    """Go on from what an attempt before has left (`checkpoint_dir`, else `weights_dir`) instead of `weights`."""
     select_by: Literal["map50-95", "map50", "recall"]
+    engine: Engine
+    """Whose loader and augmentation: ours, or Ultralytics' own."""
+    shape: tuple[int, int]
+    """Height and width of the training images, pixels, multiples of the stride."""
+    loader: LoaderPlan
+    val_loader: LoaderPlan
+    micro_batch: int
+    """Pieces in which a batch is computed; 1 computes it whole."""
+    tf32: bool | None
+    """TensorFloat-32 matrix products and convolutions; None leaves PyTorch's defaults."""
+    cudnn_benchmark: bool
+    checkpoint_every_s: float
+    """The longest time between two exact checkpoints inside an epoch, seconds."""
     arguments: dict[str, Any]
     """What Ultralytics' DetectionTrainer is given, under its own names."""
 
@@ -81,10 +111,25 @@ class Plan(Message):
 
 
 class Orders(Message):
-    """What the supervisor asks of a training that is running; replaced as a whole. Orders come with the guard."""
+    """What the supervisor asks of a training that is running; replaced as a whole.
+
+    Read at every batch boundary, and obeyed once per `number`, at the first boundary that is not before `at`.
+    None leaves a setting as it is. With several processes every one of them reads the same file, so `at` has to be
+    a batch that none of them has passed.
+    """
 
     version: Literal[1] = 1
     number: int = 0
+    """Counts the orders of an attempt; 0 stands for none."""
+    at: tuple[int, int] | None = None
+    """(epoch, batch), both counted from 0: before this batch is fetched. None: at once."""
+    workers: int | None = None
+    prefetch_factor: int | None = None
+    pin_memory: bool | None = None
+    checkpoint: bool = False
+    """Write the exact state now."""
+    stop: bool = False
+    """Write the exact state, then end (exit code 4)."""
 
 
 # --- the events -------------------------------------------------------------------------------------------------------
@@ -113,10 +158,11 @@ class PhaseStarted(_Event):
 
 
 class TrainingStarted(_Event):
-    """The loop is about to begin at `first_epoch` (counted from 0) of `epochs`."""
+    """The loop is about to begin at batch `first_batch` of `first_epoch` (both counted from 0) of `epochs`."""
 
     event: Literal["training_started"] = "training_started"
     first_epoch: int
+    first_batch: int = 0
     epochs: int
     batches: int
     """Batches in an epoch."""
@@ -153,6 +199,44 @@ class EpochDone(_Event):
     is_best: bool
     lr: float
     seconds: float
+
+
+class CheckpointSaved(_Event):
+    """The exact state was written, verified and put in its place; a resume goes on with batch `batch` of `epoch`.
+
+    `batch == batches` means that the epoch's validation comes next.
+    """
+
+    event: Literal["checkpoint"] = "checkpoint"
+    epoch: int
+    batch: int
+    batches: int
+    reason: Literal["interval", "epoch", "order", "stop"]
+    written_bytes: int
+    seconds: float
+    """What the training waited for it."""
+
+
+class Resumed(_Event):
+    """What a resume found, and where it goes on."""
+
+    event: Literal["resumed"] = "resumed"
+    epoch: int
+    batch: int
+    found: str
+    """For people: which checkpoint, of when, and what was wrong with the others."""
+    exact: bool
+    """False when only the half-precision weights of the last whole epoch were there."""
+
+
+class OrdersApplied(_Event):
+    """An order was obeyed before batch `batch` of `epoch`. `changes`: setting -> [before, after]."""
+
+    event: Literal["orders"] = "orders"
+    number: int
+    epoch: int
+    batch: int
+    changes: dict[str, tuple[int | bool, int | bool]] = {}
 
 
 class TrainingDone(_Event):
@@ -213,6 +297,9 @@ Event = Annotated[
     | TrainingStarted
     | BatchDone
     | EpochDone
+    | CheckpointSaved
+    | Resumed
+    | OrdersApplied
     | TrainingDone
     | Warned
     | ProcessFailed

@@ -3,6 +3,7 @@
 runs/<name>/
   run.yaml  state.json  events.jsonl  memory.csv  .lock
   stage-1/  attempts/001/{plan.json, orders.json, log.txt, tables and plots}
+            checkpoint/{slot-0, slot-1}
             weights/{best.pt, last.pt}
   stage-2/  the same
 """
@@ -92,10 +93,16 @@ class StageFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.attempts = root / "attempts"
+        self.checkpoint = root / "checkpoint"
         self.weights = root / "weights"
         self.best = self.weights / "best.pt"
         self.last = self.weights / "last.pt"
         self.lock = root / ".training.lock"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an attempt has left something to go on from, intact or not."""
+        return self.last.exists() or any(self.checkpoint.glob("slot-*"))
 
     def attempt(self, number: int) -> Path:
         return self.attempts / f"{number:03d}"

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from sainet.data.source import data_plan, read_source
-from sainet.protocol import Event, Plan, Stage, read_events
+from sainet.protocol import Engine, Event, LoaderPlan, Plan, Stage, read_events
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -38,6 +38,16 @@ TRAINED_IN_SECONDS: dict[str, Any] = {
     "plots": False,
     "cache": False,
 }
+
+
+LOADED_HERE: dict[str, Any] = {
+    "workers": 0,
+    "prefetch_factor": 2,
+    "pin_memory": False,
+    "persistent_workers": True,
+    "timeout_s": 60.0,
+}
+"""A loader without workers: the images are loaded in the training process."""
 
 
 @pytest.fixture(scope="session")
@@ -175,10 +185,24 @@ def make_plan(
     select_by: Any = "map50-95",
     skip_bad_images: bool = False,
     attempt: int = 1,
+    engine: Engine = "sainet",
+    shape: tuple[int, int] | None = None,
+    loader: Mapping[str, Any] | None = None,
+    val_loader: Mapping[str, Any] | None = None,
+    micro_batch: int = 1,
+    tf32: bool | None = None,
+    cudnn_benchmark: bool = False,
+    checkpoint_every_s: float = 300.0,
     **arguments: Any,
 ) -> Plan:
-    """See the fixture `plan_for`. The plan lies at `attempt_dir/plan.json`."""
+    """See the fixture `plan_for`. The plan lies at `attempt_dir/plan.json`.
+
+    `shape` is (height, width), by default the square of `imgsz`; `loader` and `val_loader` go over `LOADED_HERE`.
+    """
     attempt_dir = root / f"stage-{stage}" / "attempts" / f"{attempt:03d}"
+    if shape is not None:
+        arguments["imgsz"] = max(shape)
+    side = arguments.get("imgsz", SIDE)
     plan = Plan(
         run=root.name,
         stage=stage,
@@ -186,6 +210,7 @@ def make_plan(
         supervisor_pid=os.getpid(),
         attempt_dir=attempt_dir,
         weights_dir=root / f"stage-{stage}" / "weights",
+        checkpoint_dir=root / f"stage-{stage}" / "checkpoint",
         events=root / "events.jsonl",
         orders=attempt_dir / "orders.json",
         cache_dir=root / "cache",
@@ -194,6 +219,14 @@ def make_plan(
         lock=root / f"stage-{stage}" / ".training.lock",
         resume=resume,
         select_by=select_by,
+        engine=engine,
+        shape=shape or (side, side),
+        loader=LoaderPlan(**{**LOADED_HERE, **(loader or {})}),
+        val_loader=LoaderPlan(**{**LOADED_HERE, "persistent_workers": False, **(val_loader or {})}),
+        micro_batch=micro_batch,
+        tf32=tf32,
+        cudnn_benchmark=cudnn_benchmark,
+        checkpoint_every_s=checkpoint_every_s,
         arguments={**TRAINED_IN_SECONDS, "save_dir": str(attempt_dir), **arguments},
     )
     plan.write(attempt_dir / "plan.json")

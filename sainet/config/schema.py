@@ -56,6 +56,9 @@ class Hardware(Section):
 class Train(Section):
     """How the machine's processors are used."""
 
+    engine: Literal["sainet", "stock"] = Field(
+        "sainet", description="sainet's loader, augmentation and exact resume, or Ultralytics' own (stock)."
+    )
     device: str | int | list[int] = Field(
         "auto",
         description="'cpu', a GPU's number, several as 0,1 or [0, 1], or auto: GPU 0 where there is one.",
@@ -69,21 +72,31 @@ class Train(Section):
     channels_last: bool | None = Field(None, description="NHWC memory format; null: on with CUDA, off elsewhere.")
     tf32: bool | None = Field(None, description="TensorFloat-32 matmuls; null leaves PyTorch's own default.")
     deterministic: bool = Field(True, description="Deterministic algorithms where PyTorch has them.")
+    cudnn_benchmark: bool = Field(
+        False, description="Let cuDNN time its algorithms and keep the fastest; needs deterministic: false."
+    )
     sync_bn: bool = Field(False, description="Batch statistics over all GPUs (SyncBatchNorm).")
     micro_batch: int = Field(1, ge=1, description="Compute the batch in this many pieces, with the same gradient.")
     lr_scaling: Literal["none", "linear"] = Field(
         "none", description="linear: lr0 is for `lr_base_batch` images a step, and grows in proportion."
     )
     lr_base_batch: int = Field(64, ge=1, description="Effective batch that lr0 is stated for (lr_scaling: linear).")
+    checkpoint_minutes: Positive = Field(
+        5.0, description="The longest time between two exact checkpoints inside an epoch, minutes."
+    )
     save_period: int = Field(-1, ge=-1, description="Keep a checkpoint every N epochs besides last and best; -1: no.")
     plots: bool = Field(True, description="Draw label, batch and curve plots into the attempt's folder.")
 
 
 class ValLoader(Section):
-    """Validation's own loader. Null: as Ultralytics does it, twice the training's workers, prefetch 2."""
+    """Validation's own loader. Its workers live only while it validates."""
 
-    workers: int | None = Field(None, ge=0, le=1024)
-    prefetch_factor: int | None = Field(None, ge=1, le=1024)
+    workers: int | None = Field(
+        None, ge=0, le=1024, description="Null: half of the training's. With engine: stock always twice the training's."
+    )
+    prefetch_factor: int | None = Field(None, ge=1, le=1024, description="Null: 2, as Ultralytics has it.")
+    pin_memory: bool | None = Field(None, description="Null: as for training.")
+    timeout_s: Positive | None = Field(None, description="Null: as for training.")
 
 
 class Loader(Section):
@@ -98,6 +111,9 @@ class Loader(Section):
     )
     pin_memory: bool | None = Field(None, description="Page-locked host buffers; null: on with CUDA.")
     persistent_workers: bool = Field(True, description="Keep the workers alive between epochs.")
+    timeout_s: Positive = Field(
+        300.0, description="How long to wait for one batch before the loader counts as stuck, seconds."
+    )
     cache: Literal[False, "ram", "disk"] = Field(
         False,
         description="Keep decoded images in RAM (one copy per GPU) or as .npy files in the run's cache folder.",

@@ -6,9 +6,7 @@ from sainet.config.auto import device_list
 from sainet.config.resolve import Resolved
 from sainet.config.schema import Config
 from sainet.errors import Problem
-
-STOCK_PREFETCH = 4
-"""What Ultralytics' loader uses for training, and cannot be told otherwise."""
+from sainet.run.arguments import STOCK_PREFETCH
 
 
 def refusals(resolved: Resolved, visible_gpus: int, *, force: bool) -> list[Problem]:

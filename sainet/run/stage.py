@@ -29,7 +29,7 @@ from sainet.protocol import (
     append_event,
     parse_event,
 )
-from sainet.run.arguments import trainer_arguments
+from sainet.run.arguments import loader_plan, shape, trainer_arguments, val_loader_plan
 from sainet.run.launch import start
 from sainet.run.preflight import Preflight, classes_of
 from sainet.run.signals import Caught
@@ -116,6 +116,7 @@ class StageRun:
 
     def _write_plan(self, attempt: Attempt) -> Plan:
         found, number = self.preflight, attempt.number
+        config = found.resolved.config
         assert found.data is not None
         assert found.weights is not None
         plan = Plan(
@@ -125,15 +126,24 @@ class StageRun:
             supervisor_pid=os.getpid(),
             attempt_dir=self.paths.attempt(number),
             weights_dir=self.paths.weights,
+            checkpoint_dir=self.paths.checkpoint,
             events=self.folder.events,
             orders=self.paths.orders(number),
             cache_dir=self.folder.cache,
             data=found.data,
             weights=found.weights,
             lock=self.paths.lock,
-            resume=self.paths.last.exists(),
-            select_by=found.resolved.config.schedule.select_by,
-            arguments=trainer_arguments(found.resolved.config, self.paths.attempt(number), workers=found.workers),
+            resume=self.paths.has_begun,
+            select_by=config.schedule.select_by,
+            engine=config.train.engine,
+            shape=shape(config.train.imgsz),
+            loader=loader_plan(config, workers=found.workers),
+            val_loader=val_loader_plan(config, workers=found.workers),
+            micro_batch=config.train.micro_batch,
+            tf32=config.train.tf32,
+            cudnn_benchmark=config.train.cudnn_benchmark,
+            checkpoint_every_s=60 * config.train.checkpoint_minutes,
+            arguments=trainer_arguments(config, self.paths.attempt(number), workers=found.workers),
         )
         plan.write(self.paths.plan(number))
         replace_text(plan.orders, Orders().model_dump_json() + "\n")
