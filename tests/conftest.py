@@ -315,18 +315,14 @@ def engine(sealed_ultralytics: None) -> Iterator[SimpleNamespace]:  # noqa: ARG0
     """
     import ultralytics.engine.trainer as upstream
 
-    from sainet.engine.reporting import Reporter
-    from sainet.engine.training import StageTraining
-
-    def training(plan: Plan) -> StageTraining:
-        return StageTraining(plan, Reporter(plan))
+    from sainet.engine.worker import make_training
 
     def train(plan: Plan) -> list[Event]:
-        training(plan).train()
+        make_training(plan).train()
         return read_events(plan.events)
 
     before, check_amp = dict(os.environ), upstream.check_amp
-    yield SimpleNamespace(training=training, train=train)
+    yield SimpleNamespace(training=make_training, train=train)
     upstream.check_amp = check_amp
     _restore(before)
 

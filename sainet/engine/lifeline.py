@@ -18,10 +18,19 @@ _GRACE_S = 5.0
 _LOCK_WAIT_S = 60.0
 
 _stop_asked = threading.Event()
+_busy = threading.Event()
 
 
 class Stopped(BaseException):
     """Raised in the main thread by SIGTERM; not an `Exception`, so that nothing on the way swallows it."""
+
+    exit_code = 143
+
+
+class StoppedByOrder(Stopped):
+    """The supervisor ordered the training to save its state and end."""
+
+    exit_code = 4
 
 
 def tie_to_parent(parent_pid: int) -> None:
@@ -35,7 +44,10 @@ def tie_to_parent(parent_pid: int) -> None:
 
 
 def stop_on_sigterm() -> None:
-    """From now on SIGTERM raises `Stopped` at the next bytecode of the main thread, and `stop_was_asked` says so."""
+    """From now on SIGTERM raises `Stopped` at the next bytecode of the main thread, and `stop_was_asked` says so.
+
+    Inside `finishing` it only says so.
+    """
     signal.signal(signal.SIGTERM, _raise_stopped)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which decides
 
@@ -47,6 +59,22 @@ def stop_was_asked() -> bool:
     raises its own error about loader workers that the same SIGTERM ended.
     """
     return _stop_asked.is_set()
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """What must not be left half done: SIGTERM waits, and its `Stopped` is the caller's to raise afterwards."""
+    _busy.set()
+    try:
+        yield
+    finally:
+        _busy.clear()
+
+
+def stop_if_asked() -> None:
+    """Raise the `Stopped` that was held back, or that was raised where the interpreter drops exceptions."""
+    if stop_was_asked():
+        raise Stopped
 
 
 @contextmanager
@@ -73,7 +101,8 @@ def hold_lock(path: Path) -> Iterator[None]:
 def _raise_stopped(_signal_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the way out must not be interrupted
     _stop_asked.set()
-    raise Stopped
+    if not _busy.is_set():
+        raise Stopped
 
 
 def _watch(parent_pid: int) -> None:

@@ -26,7 +26,6 @@ class Reporter:
         self.plan = plan
         self._epoch_started_s = time.monotonic()
         self._last_batch_s = 0.0
-        self._batches = 0
         self._since_s = 0.0
         self._since_images = 0
 
@@ -52,7 +51,8 @@ class Reporter:
             TrainingStarted(
                 stage=self.plan.stage,
                 attempt=self.plan.attempt,
-                first_epoch=training.start_epoch,
+                first_epoch=training.loop.place.epoch,
+                first_batch=training.loop.place.batch,
                 epochs=training.epochs,
                 batches=len(training.train_loader),
                 train_images=len(training.train_loader.dataset),
@@ -63,15 +63,14 @@ class Reporter:
 
     def _epoch_started(self, _training: Any) -> None:
         self._epoch_started_s = self._since_s = time.monotonic()
-        self._batches = self._since_images = 0
+        self._since_images = 0
         self._last_batch_s = 0.0
         self.phase("training")
 
     def _batch_done(self, training: Any) -> None:
-        self._batches += 1
         self._since_images += training.batch_size
-        now, total = time.monotonic(), len(training.train_loader)
-        if now - self._last_batch_s < _BATCH_EVERY_S and self._batches < total:
+        now, total, batch = time.monotonic(), len(training.train_loader), training.loop.place.batch
+        if now - self._last_batch_s < _BATCH_EVERY_S and batch + 1 < total:
             return
         self.emit(
             BatchDone(
@@ -79,7 +78,7 @@ class Reporter:
                 attempt=self.plan.attempt,
                 epoch=training.epoch,
                 epochs=training.epochs,
-                batch=self._batches - 1,
+                batch=batch,
                 batches=total,
                 losses=_floats(training.tloss),
                 images_per_s=self._since_images / max(now - self._since_s, 1e-9),

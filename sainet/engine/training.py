@@ -5,6 +5,7 @@ Not called `...Trainer`: upstream loads its experiment-tracking integrations int
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -21,8 +22,12 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
 from sainet.engine.checkpoint import epochs_trained, is_finished, load, whole_files, write_results
 from sainet.engine.dataset import StageDataset
-from sainet.engine.lifeline import Stopped, stop_was_asked
+from sainet.engine.exact import Place
+from sainet.engine.loop import TrainingLoop, whole_batch
+from sainet.engine.orders import OrderBook
+from sainet.engine.precision import set_switches
 from sainet.engine.reporting import Reporter
+from sainet.engine.stock import StockBetween, StockSource
 from sainet.engine.validation import StageValidator, short_metrics
 from sainet.errors import StorageError, WeightsError
 from sainet.files import replace_text
@@ -35,7 +40,7 @@ _BROKEN_FP16 = re.compile(
 
 
 class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has no types
-    """Trains one attempt of one stage as its plan says, and reports to `reporter`.
+    """Trains one attempt of one stage as its plan says, with Ultralytics' own data path, and reports to `reporter`.
 
     Weights go to `plan.weights_dir`, each file replaced as a whole; everything else to `plan.attempt_dir`.
     Raises `DataError` for images that upstream would drop, `StorageError` when a disk is full,
@@ -45,6 +50,10 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
     wdir: Path
     last: Path
     best: Path
+    loop: TrainingLoop
+    train_time_start: float
+    seconds_before: float = 0.0
+    """What earlier attempts have trained; results.csv counts on."""
 
     def __init__(self, plan: Plan, reporter: Reporter) -> None:
         self.plan = plan
@@ -56,8 +65,7 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
         self._move_weights()
         self.resume = plan.resume  # upstream would take the arguments from the checkpoint; ours are the plan's
         self.model = str(self.last if plan.resume else plan.weights)
-        self.add_callback("on_train_epoch_start", _never_halve_the_batch)
-        self.add_callback("on_train_batch_start", _stop_if_asked)
+        set_switches(plan)
         reporter.attach(self)
 
     def _move_weights(self) -> None:
@@ -84,28 +92,35 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
         return model
 
     def build_dataset(self, img_path: Any, mode: str = "train", batch: int | None = None) -> StageDataset:
-        """As `ultralytics.data.build.build_yolo_dataset` does for detection, with our dataset."""
+        dataset = StageDataset(**self.dataset_options(img_path, mode, batch, rect=mode != "train"))
+        self.tell_notes(dataset)
+        return dataset
+
+    def dataset_options(self, img_path: Any, mode: str, batch: int | None, *, rect: bool) -> dict[str, Any]:
+        """As `ultralytics.data.build.build_yolo_dataset` has them for detection, and ours."""
         training = mode == "train"
-        dataset = StageDataset(
-            img_path=img_path,
-            imgsz=self.args.imgsz,
-            batch_size=batch,
-            augment=training,
-            hyp=self.args,
-            rect=self.args.rect or not training,
-            cache=self.args.cache or None,
-            stride=max(int(unwrap_model(self.model).stride.max()), 32),
-            pad=0.0 if training else 0.5,
-            prefix=colorstr(f"{mode}: "),
-            fraction=get_split_fraction(self.args.fraction, "train" if training else self.args.split),
-            plan=self.plan.data,
-            cache_dir=self.plan.cache_dir,
-            split=mode,
-            cache_name=f"stage-{self.plan.stage}-{mode}",
-        )
+        return {
+            "img_path": img_path,
+            "imgsz": self.args.imgsz,
+            "batch_size": batch,
+            "augment": training,
+            "hyp": self.args,
+            "rect": rect,
+            "cache": self.args.cache or None,
+            "stride": max(int(unwrap_model(self.model).stride.max()), 32),
+            "pad": 0.0 if training else 0.5,
+            "prefix": colorstr(f"{mode}: "),
+            "fraction": get_split_fraction(self.args.fraction, "train" if training else self.args.split),
+            "plan": self.plan.data,
+            "cache_dir": self.plan.cache_dir,
+            "split": mode,
+            "cache_name": f"stage-{self.plan.stage}-{mode}",
+        }
+
+    def tell_notes(self, dataset: StageDataset) -> None:
+        """What the label scan found that the user should know."""
         for note in dataset.scan_notes:
             self.reporter.warn(note)
-        return dataset
 
     def get_validator(self) -> StageValidator:
         validator = StageValidator(
@@ -126,23 +141,48 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             finally:
                 self.wdir, self.last, self.best = kept
 
+    def look_back(self) -> None:
+        """Before anything is built: what an attempt before has left may be damaged, or be all trained."""
+        last = _load_own(self.last)
+        self.finished = is_finished(last, epochs=self.epochs, patience=self.args.patience)
+
     def resume_training(self, ckpt: Any) -> None:
         if self.resume and ckpt and ckpt.get("train_results"):
             write_results(self.csv, ckpt["train_results"])
         if not self.finished:
             super().resume_training(ckpt)
 
+    def make_loop(self) -> TrainingLoop:
+        """The loop over what is left to train."""
+        between = StockBetween(OrderBook(self.plan.orders))
+        return TrainingLoop(self, StockSource(self), between, Place(self.start_epoch, 0))
+
+    def backward(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Add a batch's gradient to what is there; returns its loss and the loss's parts."""
+        return whole_batch(self, batch)
+
     def _do_train(self) -> None:
-        if self.resume:  # looked at before anything is built: it may be damaged, or all trained
-            last = _load_own(self.last)
-            self.finished = is_finished(last, epochs=self.epochs, patience=self.args.patience)
-        if self.finished:
-            self._setup_train()
+        if self.resume:
+            self.look_back()
+        self._setup_train()
+        try:
+            if not self.finished:
+                self._train()
             self.final_eval()
             if self.args.plots:
                 self.plot_metrics()
-        else:
-            super()._do_train()
+        finally:
+            self.train_loader.close()
+            self.test_loader.close()
+
+    def _train(self) -> None:
+        self.loop = self.make_loop()
+        self.train_time_start = time.time() - self.seconds_before
+        if self.args.close_mosaic:
+            first = (self.epochs - self.args.close_mosaic) * len(self.train_loader)
+            self.plot_idx.extend([first, first + 1, first + 2])
+        self.run_callbacks("on_train_start")
+        self.loop.run()
 
     def final_eval(self) -> None:
         """Evaluate best.pt, strip both files of what only a resume needs, and report the stage as trained."""
@@ -206,17 +246,6 @@ def _heard(logger: logging.Logger) -> Iterator[list[str]]:
         yield lines
     finally:
         logger.removeHandler(handler)
-
-
-def _never_halve_the_batch(training: Any) -> None:
-    """Upstream answers CUDA's out-of-memory in the first epoch with half the batch, which is another training."""
-    training._oom_retries = 3
-
-
-def _stop_if_asked(_training: Any) -> None:
-    """Catches up on a `Stopped` that was raised where the interpreter drops exceptions."""
-    if stop_was_asked():
-        raise Stopped
 
 
 def _amp_without_download(reporter: Reporter, model: Any) -> bool:

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sainet.engine.environment import seal
 from sainet.engine.lifeline import Stopped, hold_lock, stop_on_sigterm, stop_was_asked, tie_to_parent
@@ -20,7 +21,9 @@ from sainet.errors import SainetError
 from sainet.files import storage_error
 from sainet.protocol import Plan, ProcessFailed, append_event
 
-_STOPPED = 143
+if TYPE_CHECKING:
+    from sainet.engine.training import StageTraining
+
 _PLOTS_GRACE_S = 20.0
 
 
@@ -33,14 +36,14 @@ def main(arguments: list[str]) -> int:
     try:
         with hold_lock(plan.lock):
             _train(plan)
-    except Stopped:
-        return _STOPPED
+    except Stopped as stop:
+        return stop.exit_code
     except SainetError as error:
         return _give_up(plan, error.code, error.message, error.hint, error.problems[0].where)
     except OSError as error:
         traceback.print_exc()
         if stop_was_asked():
-            return _STOPPED
+            return Stopped.exit_code
         known = storage_error(error, Path(error.filename or plan.attempt_dir))
         if error.errno in {errno.ENOSPC, errno.EDQUOT} and isinstance(known, SainetError):
             return _give_up(plan, known.code, known.message, known.hint)
@@ -48,17 +51,24 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         traceback.print_exc()
         if stop_was_asked():
-            return _STOPPED
+            return Stopped.exit_code
         return _give_up(plan, 1, _first_line(error), None)
     return 0
 
 
 def _train(plan: Plan) -> None:
     seal(plan.cache_dir / "ultralytics")
+    make_training(plan).train()
+
+
+def make_training(plan: Plan) -> "StageTraining":
+    """The trainer of the plan's engine. Imports Ultralytics: the environment must be sealed."""
+    from sainet.engine.exact_training import ExactTraining
     from sainet.engine.reporting import Reporter
     from sainet.engine.training import StageTraining
 
-    StageTraining(plan, Reporter(plan)).train()
+    engine = StageTraining if plan.engine == "stock" else ExactTraining
+    return engine(plan, Reporter(plan))
 
 
 def _give_up(plan: Plan, exit_code: int, message: str, hint: str | None, where: str | None = None) -> int:

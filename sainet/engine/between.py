@@ -1,0 +1,60 @@
+"""What happens between two batches: the exact state is written, orders are obeyed, the training is left."""
+
+from typing import Any
+
+from sainet.engine.exact import Place, capture
+from sainet.engine.keeping import Keeper, Reason
+from sainet.engine.lifeline import StoppedByOrder
+from sainet.engine.orders import OrderBook
+from sainet.protocol import Orders, OrdersApplied
+
+_TUNABLE = ("workers", "prefetch_factor", "pin_memory")
+
+
+class Between:
+    """The boundary of sainet's own engine."""
+
+    def __init__(self, training: Any, keeper: Keeper, orders: OrderBook) -> None:
+        self.training, self.keeper, self.orders = training, keeper, orders
+        self._kept: Place | None = None
+
+    def before_batch(self, place: Place, last_step: int, *, stepped: bool) -> None:
+        """Obey an order that is due; write the state when the interval has passed and no gradient is waiting."""
+        order = self.orders.due(place.epoch, place.batch)
+        if order is not None:
+            self._obey(order, place, last_step)
+        elif stepped and self.keeper.due:
+            self._keep("interval", place, last_step)
+
+    def after_epoch(self, place: Place, last_step: int) -> None:
+        """Write the state: the epoch is validated, and its weights are saved."""
+        self._keep("epoch", place, last_step)
+
+    def stopping(self, place: Place, last_step: int) -> None:
+        """Write the state, waiting gradients included, unless that of this very place is on disk already."""
+        if place != self._kept:
+            self._keep("stop", place, last_step)
+
+    def _obey(self, order: Orders, place: Place, last_step: int) -> None:
+        asked = {name: value for name in _TUNABLE if (value := getattr(order, name)) is not None}
+        changes = self.training.train_loader.change(**asked)
+        plan = self.training.plan
+        self.training.reporter.emit(
+            OrdersApplied(
+                stage=plan.stage,
+                attempt=plan.attempt,
+                number=order.number,
+                epoch=place.epoch,
+                batch=place.batch,
+                changes=changes,
+            )
+        )
+        if order.stop:
+            raise StoppedByOrder
+        if order.checkpoint:
+            self._keep("order", place, last_step)
+
+    def _keep(self, reason: Reason, place: Place, last_step: int) -> None:
+        batches = len(self.training.train_loader)
+        self.keeper.save(reason, place, batches, lambda: capture(self.training, place, last_step))
+        self._kept = place

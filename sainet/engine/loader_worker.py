@@ -1,0 +1,105 @@
+"""Inside a loader's worker process: how it starts, how it gives up, and how the loader tells why."""
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from sainet.errors import SainetError, StorageError
+from sainet.protocol import LoaderPlan
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_FIRST_TO_GO = 1000
+"""oom_score_adj: the kernel ends a worker, which can be told, before it ends the training."""
+_CANNOT_SEND = 71
+"""Exit code of a worker whose batch did not reach the training process."""
+
+
+class Abandoned(Exception):  # noqa: N818 - nothing is wrong
+    """The batch that this worker is loading is wanted no more."""
+
+
+class Abandonable(Dataset[Any]):
+    """A dataset whose worker stops within one sample, not within one batch, when `flag` is set."""
+
+    def __init__(self, dataset: Any, flag: Any) -> None:
+        self.dataset, self.flag = dataset, flag
+
+    def __getitem__(self, key: Any) -> Any:
+        if self.flag.is_set():
+            raise Abandoned
+        return self.dataset[key]
+
+
+def new_flag() -> Any:
+    """A flag that forked workers share."""
+    return get_context("fork").Event()
+
+
+def start_worker(_worker: int) -> None:
+    """PyTorch calls this first in every worker.
+
+    A worker dies with its parent, leaves SIGTERM and Ctrl-C to it, is the first that the kernel ends when memory runs
+    out (needs no privilege), and ends when it cannot send a batch. Left alone, PyTorch's worker only prints that
+    /dev/shm is full, from a thread, and the training waits for that batch for ever.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    Queue._on_queue_feeder_error = staticmethod(_end_after)  # type: ignore[attr-defined]
+
+
+def _end_after(error: Exception, _batch: object) -> None:
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(_CANNOT_SEND)
+
+
+def explain_failure(error: RuntimeError, workers: list[Any], plan: LoaderPlan, split: str) -> Exception:
+    """What PyTorch's complaint about its workers means to the user; `error` itself when it is not about them."""
+    where = f"loader.{'' if split == 'training' else 'val.'}"
+    text = str(error)
+    unsent = any(worker.exitcode == _CANNOT_SEND for worker in workers)
+    if unsent or "bus error" in text or "unable to allocate shared memory" in text:
+        return StorageError(
+            f"/dev/shm is full: a worker of the {split} loader could not hand over its batch ({shm_use()})",
+            hint=f"fewer {where}workers or a smaller {where}prefetch_factor; in a container a larger /dev/shm "
+            "(docker run --shm-size=16g)",
+        )
+    if "timed out" in text:
+        return SainetError(
+            f"no batch came from the {split} loader within {plan.timeout_s:g} s ({shm_use()})",
+            hint=f"slow storage: a larger {where}timeout_s; a full /dev/shm or RAM: fewer {where}workers",
+        )
+    killed = [f"pid {worker.pid}: {_name(-worker.exitcode)}" for worker in workers if (worker.exitcode or 0) < 0]
+    if killed and "worker" in text:
+        return SainetError(
+            f"a worker of the {split} loader was killed ({', '.join(killed)})",
+            hint=f"mostly the kernel, out of memory: fewer {where}workers or a smaller {where}prefetch_factor",
+        )
+    return error
+
+
+def _name(signal_number: int) -> str:
+    try:
+        return signal.Signals(signal_number).name
+    except ValueError:
+        return f"signal {signal_number}"
+
+
+def shm_use() -> str:
+    """How full /dev/shm is, for people."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return "/dev/shm cannot be read"
+    free, size = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return f"{free / 2**20:.0f} of {size / 2**20:.0f} MiB free"

@@ -1,0 +1,148 @@
+"""A training that is left at any batch and taken up again is the training that never was: bit for bit."""
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import PlanMaker, TinySetMaker
+from engine_cases import all_of
+from exact_cases import LEARNING, attempt_after, differences, end_of, stopped_at, without_times
+
+from sainet.protocol import CheckpointSaved, Resumed, read_events
+
+pytestmark = pytest.mark.train
+
+IMAGES = 26  # seven batches of four, the last one of two
+BATCHES = 7
+
+
+@pytest.mark.parametrize(
+    ("shape", "workers", "stage"), [((64, 64), 0, 1), ((64, 96), 2, 1), ((64, 64), 2, 2), ((96, 64), 0, 2)]
+)
+def test_a_training_stopped_at_random_batches_ends_as_if_it_never_was(
+    engine: SimpleNamespace,
+    tiny_set: TinySetMaker,
+    plan_for: PlanMaker,
+    shape: tuple[int, int],
+    workers: int,
+    stage: Any,
+    request: pytest.FixtureRequest,
+) -> None:
+    weights = request.getfixturevalue("stage_1_weights") if stage == 2 else "yolov8n.yaml"
+    data = tiny_set(images=IMAGES)
+    options: dict[str, Any] = {
+        **LEARNING,
+        "shape": shape,
+        "stage": stage,
+        "weights": weights,
+        "classes": ["smoke"] if stage == 2 else None,
+        "loader": {"workers": workers},
+    }
+    whole = end_of(engine.training(plan_for(data, root=data.root / "whole", **options)))
+
+    noise = random.Random(f"{shape}{workers}{stage}")
+    places = sorted(divmod(place, BATCHES) for place in noise.sample(range(1, 3 * BATCHES), 3))
+    plan = plan_for(data, root=data.root / "stopped", **options)
+    trained = []
+    for place in places:
+        trained += stopped_at(engine, plan, *place).samples
+        plan = attempt_after(plan, data, **options)
+    resumed = end_of(engine.training(plan))
+
+    assert differences(whole, {**resumed, "samples": trained + resumed["samples"]}) == []
+    assert without_times(whole["results"]) == without_times(resumed["results"])
+    events = read_events(plan.events)
+    told = [(event.epoch, event.batch, event.exact) for event in events if isinstance(event, Resumed)]
+    assert told == [(*place, True) for place in places]
+
+
+def test_the_comparison_finds_one_bit(engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker) -> None:
+    """The negative control: one weight of the checkpoint off by the smallest step is seen at the end."""
+    from sainet.engine.slots import Slots
+
+    data = tiny_set(images=IMAGES)
+    whole = end_of(engine.training(plan_for(data, root=data.root / "whole", **LEARNING)))
+    plan = plan_for(data, root=data.root / "stopped", **LEARNING)
+    stopped_at(engine, plan, 1, 3)
+    slots = Slots(plan.checkpoint_dir)
+    found = slots.read()
+    assert found is not None
+    weight = found.state["model"]["model.0.conv.weight"].view(-1)
+    weight[0] = torch.nextafter(weight[0], torch.tensor(10.0))
+    slots.write(found.state, epoch=1, batch=3)
+    resumed = end_of(engine.training(attempt_after(plan, data, **LEARNING)))
+    assert differences(whole["model"], resumed["model"])
+    assert not differences(whole["samples"][-3:], resumed["samples"][-3:]), "the samples do not depend on the weights"
+
+
+@pytest.mark.parametrize("loader", [{"workers": 2, "prefetch_factor": 1}, {"workers": 4, "prefetch_factor": 3}])
+def test_workers_and_prefetch_do_not_change_one_bit(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, loader: dict[str, int]
+) -> None:
+    data = tiny_set(images=IMAGES)
+    alone = end_of(engine.training(plan_for(data, root=data.root / "alone", **LEARNING)))
+    shared = end_of(engine.training(plan_for(data, root=data.root / "shared", loader=loader, **LEARNING)))
+    assert differences(alone, shared) == []
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_cache_does_not_change_one_bit(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, cache: str
+) -> None:
+    data = tiny_set(images=IMAGES)
+    without = end_of(engine.training(plan_for(data, root=data.root / "without", **LEARNING)))
+    cached = end_of(engine.training(plan_for(data, root=data.root / "cached", cache=cache, **LEARNING)))
+    assert differences(without, cached) == []
+
+
+def test_checkpoints_are_written_at_each_epochs_end_and_gone_when_the_stage_is_done(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    plan = plan_for(tiny_set(images=IMAGES), **LEARNING)
+    events = engine.train(plan)
+    saved = all_of(CheckpointSaved, events)
+    assert [(event.reason, event.epoch, event.batch) for event in saved] == [("epoch", n, 0) for n in (1, 2, 3)]
+    assert all(event.written_bytes > 10_000_000 and event.seconds > 0 for event in saved)
+    assert not plan.checkpoint_dir.exists()
+
+
+def test_inside_an_epoch_checkpoints_come_at_the_optimizers_steps(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    learning = {**LEARNING, "epochs": 2, "warmup_epochs": 0.0}
+    plan = plan_for(tiny_set(images=IMAGES), checkpoint_every_s=1e-9, **learning)
+    saved = all_of(CheckpointSaved, engine.train(plan))
+    inside = [(event.epoch, event.batch) for event in saved if event.reason == "interval"]
+    assert inside
+    assert all((epoch * BATCHES + batch) % 2 == 0 for epoch, batch in inside), "an accumulation of 2"
+
+
+def test_a_resume_needs_the_images_that_the_training_began_with(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    from sainet.errors import DataError
+
+    data = tiny_set(images=IMAGES)
+    plan = plan_for(data, **LEARNING)
+    stopped_at(engine, plan, 0, 2)
+    (data.images()[3]).unlink()
+    with pytest.raises(DataError, match="26 then, 25 now"):
+        engine.training(attempt_after(plan, data, **LEARNING)).train()
+
+
+def test_a_resume_needs_neither_the_initial_weights_nor_last_pt(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, tmp_path: Path, stage_1_weights: Path
+) -> None:
+    weights = tmp_path / "start.pt"
+    weights.write_bytes(stage_1_weights.read_bytes())
+    data = tiny_set(images=IMAGES)
+    plan = plan_for(data, weights=weights, **LEARNING)
+    stopped_at(engine, plan, 0, 2)
+    weights.unlink()
+    assert not (plan.weights_dir / "last.pt").exists()
+    events = engine.train(attempt_after(plan, data, weights=weights, **LEARNING))
+    assert (plan.weights_dir / "best.pt").exists()
+    assert all_of(Resumed, events, attempt=2)[0].exact
