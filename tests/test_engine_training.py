@@ -181,7 +181,7 @@ def test_the_events_tell_the_whole_training(watched: Watched) -> None:
     assert events == [
         *["phase"] * 2,  # building the model, scanning labels
         "training_started",
-        *["phase", "batch", "phase", "epoch"],  # training, then validating
+        *["phase", "batch", "phase", "epoch", "checkpoint"],  # training, then validating
         *["phase", "training_done"],
     ]
     done = first(TrainingDone, watched.result.events)

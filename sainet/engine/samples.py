@@ -40,14 +40,14 @@ class SampledDataset(StageDataset):
             plain.mosaic = plain.copy_paste = plain.mixup = plain.cutmix = 0.0
             self._closed = self.build_transforms(plain)
 
-    def __getitem__(self, key: Sample | int) -> dict[str, Any]:
-        if isinstance(key, int):
-            item: dict[str, Any] = super().__getitem__(key)
+    def __getitem__(self, index: Sample | int) -> dict[str, Any]:
+        if isinstance(index, int):
+            item: dict[str, Any] = super().__getitem__(index)
             return item
-        self._enter(key.group)
-        self.transforms = self._closed if key.epoch >= self.close_epoch else self._open
-        with seeded(self.seed, Purpose.SAMPLE, key.epoch, key.image):
-            sample: dict[str, Any] = super().__getitem__(key.image)
+        self._enter(index.group)
+        self.transforms = self._closed if index.epoch >= self.close_epoch else self._open
+        with seeded(self.seed, Purpose.SAMPLE, index.epoch, index.image):
+            sample: dict[str, Any] = super().__getitem__(index.image)
         return sample
 
     def _enter(self, group: tuple[int, ...]) -> None:
