@@ -6,7 +6,7 @@ Every file of a run is either replaced as a whole (`replace_text`, `replacing`) 
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sainet.errors import StorageError
@@ -28,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that turned read-only refuses this too, and would hide why
+            temporary.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:

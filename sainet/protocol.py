@@ -50,7 +50,7 @@ class DataPlan(Message):
 class LoaderPlan(Message):
     """How one loader of one process works, for this machine: nothing is left to be decided.
 
-    `timeout_s`: how long to wait for a batch before the loader counts as stuck, seconds.
+    `timeout_s`: how long to wait for a batch before the loader counts as stuck, seconds; 0: for ever.
     """
 
     workers: int

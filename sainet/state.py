@@ -10,13 +10,13 @@ runs/<name>/
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sainet.errors import StorageError
 from sainet.files import replace_text
-from sainet.protocol import Metrics, Stage
+from sainet.protocol import CheckpointSaved, Event, Metrics, Stage, TrainingStarted
 
 Status = Literal["pending", "running", "interrupted", "failed", "done"]
 Command = Literal["train", "full-workflow"]
@@ -53,6 +53,35 @@ class Attempt(_Record):
     reason: str | None = None
 
 
+class Position(_Record):
+    """A place in a training: before batch `batch` of `epoch`, both counted from 0.
+
+    `batch == batches` is the epoch's validation.
+    """
+
+    epoch: int
+    batch: int
+    batches: int
+
+    @classmethod
+    def told_by(cls, event: Event) -> Self | None:
+        """Where a resume would go on as of `event`, as long as its checkpoint is there; None if it does not tell."""
+        match event:
+            case TrainingStarted():
+                return cls(epoch=event.first_epoch, batch=event.first_batch, batches=event.batches)
+            case CheckpointSaved():
+                return cls(epoch=event.epoch, batch=event.batch, batches=event.batches)
+        return None
+
+    def text(self, epochs: int | None) -> str:
+        """For people, who count from 1; `epochs` is how many the stage has, None where that is not known."""
+        if epochs is not None and self.epoch >= epochs:
+            return "the final evaluation"
+        if self.batch >= self.batches:
+            return f"the validation of epoch {self.epoch + 1}"
+        return f"epoch {self.epoch + 1}, batch {self.batch + 1} of {self.batches}"
+
+
 class StageState(_Record):
     """Where one stage stands."""
 
@@ -60,6 +89,8 @@ class StageState(_Record):
     attempts: list[Attempt] = []
     epochs: int | None = None
     epochs_done: int = 0
+    goes_on_at: Position | None = None
+    """As the training process told it last; says nothing while no exact checkpoint is there."""
     metrics: Metrics = {}
     """Of the best weights, once the stage is done."""
     classes: dict[str, str] = {}
@@ -100,9 +131,21 @@ class StageFolder:
         self.lock = root / ".training.lock"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether the exact state is there, intact or not."""
+        return any(self.checkpoint.glob("slot-*"))
+
+    @property
     def has_begun(self) -> bool:
         """Whether an attempt has left something to go on from, intact or not."""
-        return self.last.exists() or any(self.checkpoint.glob("slot-*"))
+        return self.kept is not None
+
+    @property
+    def kept(self) -> Path | None:
+        """What there is to go on from, intact or not: last.pt, or before the first epoch's end the exact state."""
+        if self.last.exists():
+            return self.last
+        return self.checkpoint if self.has_checkpoint else None
 
     def attempt(self, number: int) -> Path:
         return self.attempts / f"{number:03d}"

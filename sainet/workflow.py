@@ -103,25 +103,24 @@ class Workflow:
         return Path(self.request.folder or Path.cwd())
 
     def _require_untouched(self) -> None:
-        """Weights whose state.json is gone would be gone on with as a training that nobody can check."""
+        """A training whose state.json is gone would be gone on with as one that nobody can check."""
         for stage in self.stages:
-            if self.folder.stage(stage).last.exists():
+            if self.folder.stage(stage).has_begun:
                 raise StorageError(
-                    f"{self.folder.root} holds weights of stage {stage}, but no state.json says how they were trained",
+                    f"{self.folder.root} holds a training of stage {stage}, but no state.json says of what",
                     hint="restore state.json from a copy, or take another --run",
                 )
 
     def _has_begun(self, stage: Stage, record: StageState) -> bool:
-        return record.status == "done" or record.epochs_done > 0 or self.folder.stage(stage).last.exists()
+        return record.status == "done" or record.epochs_done > 0 or self.folder.stage(stage).has_begun
 
     def _standing(self, stage: Stage, state: RunState | None) -> Standing:
         stage_1_done = state is not None and 1 in state.stages and state.stages[1].status == "done"
-        last = self.folder.stage(stage).last
         record = state.stages.get(stage, StageState()) if state else StageState()
         return Standing(
             in_workflow=len(self.stages) > 1,
             stage_1_best=self.folder.stage(1).best if stage_1_done else None,
-            last=last if state is not None and last.exists() else None,
+            last=self.folder.stage(stage).kept if state is not None else None,
             epochs_done=record.epochs_done,
             classes=record.classes,
         )

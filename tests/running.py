@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from sainet.protocol import Event, StageStarted, read_events
+from sainet.files import replace_text
+from sainet.protocol import Event, Orders, StageStarted, read_events
 from sainet.state import RunFolder
 
 SMALL = [
@@ -65,6 +66,21 @@ def wait_for(
         time.sleep(0.05)
     process.kill()
     raise AssertionError(f"not seen within {timeout_s} s:\n{process.communicate()[0]}")
+
+
+def order(
+    folder: RunFolder,
+    process: "subprocess.Popen[str]",
+    *,
+    attempt: int,
+    at: tuple[int, int],
+    checkpoint: bool = False,
+    stop: bool = False,
+) -> None:
+    """Give the first order of an attempt of stage 1, as soon as its training process has been started."""
+    wait_for(folder, lambda event: isinstance(event, StageStarted) and event.attempt == attempt, process)
+    asked = Orders(number=1, at=at, checkpoint=checkpoint, stop=stop)
+    replace_text(folder.stage(1).orders(attempt), asked.model_dump_json())
 
 
 def training_pid(folder: RunFolder) -> int:

@@ -39,7 +39,8 @@ def test_dry_run_prints_the_documents_settings_with_their_origins_and_then_refus
     assert plan["origins"]["train.batch"].startswith("profile h200 (configs/profiles/h200.yaml:")
     assert plan["origins"]["optim.lr0"].startswith("preset fasdd-pretrain (configs/presets/fasdd-pretrain.yaml:")
     assert plan["command"][1:3] == ["-m", "sainet.engine.worker"]
-    assert any("rectangles" in warning for warning in plan["warnings"])
+    assert any("trains at 832x1440" in warning for warning in plan["warnings"])
+    assert plan["shape"] == [832, 1440]
     assert done.returncode == 3
     assert "GPU 0 is not here" in done.stderr
     assert not (tmp_path / "runs").exists(), "a dry run writes nothing"
@@ -151,11 +152,11 @@ def test_stage_2_without_stage_1_weights(demo: Path, tmp_path: Path) -> None:
     assert "--weights runs/NAME/stage-1/weights/best.pt" in done.stderr
 
 
-def test_what_the_engine_cannot_do_is_refused_by_name_and_never_trained_as_something_else(
+def test_what_the_stock_engine_cannot_do_is_refused_by_name_and_never_trained_as_something_else(
     demo: Path, tmp_path: Path
 ) -> None:
-    rectangle = stage_1(demo, "--imgsz", "128x96", "--workers", "2", "--set", "train.micro_batch=2")
-    done = sainet(*rectangle, cwd=tmp_path)
+    asked = ["--imgsz", "128x96", "--workers", "2", "--set", "train.micro_batch=2"]
+    done = sainet(*stage_1(demo, *asked, "--engine", "stock"), cwd=tmp_path)
     assert done.returncode == 3
     for key in ("train.imgsz", "loader.workers", "train.micro_batch"):
         assert f"{key}: " in done.stderr
@@ -186,6 +187,7 @@ def test_commands_say_what_they_are_asked_for_in_help() -> None:
         *(
             "--json",
             "--force",
+            "--engine",
             "--set",
             "--config",
             "--epochs",

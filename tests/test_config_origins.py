@@ -9,6 +9,8 @@ from sainet.config.keys import all_keys
 from sainet.config.show import nested_values, ordered_keys, origin_lines, select_keys
 from sainet.errors import UsageError
 
+VAL_LOADER = [f"loader.val.{name}" for name in ("workers", "prefetch_factor", "pin_memory", "timeout_s")]
+
 
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +89,7 @@ def test_every_key_of_the_schema_is_shown_once_in_its_order() -> None:
     [
         (["train.batch"], ["train.batch"]),
         (["workers"], ["loader.workers"]),
-        (["loader.val", "epochs"], ["schedule.epochs", "loader.val.workers", "loader.val.prefetch_factor"]),
+        (["loader.val", "epochs"], ["schedule.epochs", *VAL_LOADER]),
         (["env"], []),
         (["guard"], []),
         (["loss", "loss.box"], ["loss.box", "loss.cls", "loss.dfl"]),

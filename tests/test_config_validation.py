@@ -239,6 +239,18 @@ def test_a_problem_of_the_other_stage_is_reported_too() -> None:
             "`train.lr_scaling: linear` scales lr0, which `optim.optimizer: auto`",
         ),
         (["batch=4", "micro_batch=8"], "`train.micro_batch` 8 is more pieces than `train.batch` 4 has images"),
+        (
+            ["batch=8", "micro_batch=5", "device=0,1"],
+            "`train.micro_batch` 5 is more pieces than `train.batch` 8 has images on each of 2 GPUs",
+        ),
+        (
+            ["cudnn_benchmark=true"],
+            "`train.cudnn_benchmark: true` takes fast algorithms, `train.deterministic: true` repeatable ones",
+        ),
+        (
+            ["lr_scaling=linear", "batch=8192"],
+            "makes lr0 1.28 (0.01 x 8192 / 64 images a step); more than 1 cannot be trained",
+        ),
     ],
 )
 def test_contradictions(sets: list[str], message: str) -> None:
@@ -262,10 +274,25 @@ def test_a_layer_that_cannot_be_read_makes_no_contradictions_of_its_own() -> Non
         (["epochs=5"], "schedule.close_mosaic 10 covers all 5 epochs: no mosaic"),
         (["epochs=3"], "optim.warmup_epochs 5 is cut to 2"),
         (["prefetch_factor=4"], "loader.prefetch_factor has no effect without workers"),
+        (["loader.timeout_s=60"], "loader.timeout_s has no effect without workers"),
+        (["loader.val.prefetch_factor=3"], "loader.val.prefetch_factor has no effect without workers"),
+        (["loader.val.workers=0", "loader.val.timeout_s=9"], "loader.val.timeout_s has no effect without workers"),
         (["sync_bn=true"], "train.sync_bn has no effect on one device"),
+        (["engine=stock", "checkpoint_minutes=1"], "train.checkpoint_minutes has no effect with train.engine: stock"),
+        (["micro_batch=2"], "train.micro_batch keeps the gradient, but BatchNorm"),
+        (["compile=true", "multi_scale=0.2"], "augment.multi_scale together with train.compile: every new shape"),
+        (["compile=true", "micro_batch=2"], "train.micro_batch together with train.compile: every new shape"),
+        (["env.PYTORCH_ALLOC_CONF=backend:native"], "env.PYTORCH_ALLOC_CONF has no effect on a CPU"),
+        (["env.OMP_NUM_THREADS=4"], "env.OMP_NUM_THREADS does not set the threads of a training on the CPU"),
         (["optimizer=auto"], "optim.lr0 and optim.momentum are not used"),
         (["staging.to=shm", "cache=ram"], "loader.cache: ram on top of staging.to: shm caches twice"),
     ],
 )
 def test_what_has_no_effect_is_a_warning(sets: list[str], warning: str) -> None:
     assert any(warning in text for text in settle(sets=sets).warnings)
+
+
+def test_what_has_its_effect_is_no_warning() -> None:
+    sets = ["device=0", "workers=4", "compile=true", "checkpoint_minutes=1", "env.PYTORCH_ALLOC_CONF=backend:native"]
+    more = ["loader.timeout_s=60", "loader.val.timeout_s=9", "prefetch_factor=3", "env.OMP_NUM_THREADS=4", "amp=true"]
+    assert settle(sets=sets + more).warnings == settle(sets=["device=0"]).warnings

@@ -206,8 +206,7 @@ def test_a_killed_worker_is_told(train_loader: Any) -> None:
     (worker,) = workers_of_this_process()
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(RuntimeError) as caught:
-        for number in range(1, len(loader)):
-            loader.batch(0, number)
+        [loader.batch(0, number) for number in range(1, len(loader))]
     error = loader.explain(caught.value)
     assert isinstance(error, SainetError)
     assert error.message == f"a worker of the training loader was killed (pid {worker}: SIGKILL)"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes import GIB, MIB, build_nvml, nvml_environment
 
-from sainet.hardware.gpu import visible_devices
+from sainet.hardware.gpu import Gpu, GpuReading, UnreadableGpu, visible_devices, visible_gpus
 
 READ = """
 import json, sys
@@ -28,6 +28,7 @@ gpu 40960 1024 0 NVIDIA A100-SXM4-40GB
 gpu 40960 3 0 NVIDIA A100-SXM4-40GB
 process 0 4711 1000
 process 0 4712 24
+capability 0 8 0
 """
 
 
@@ -55,6 +56,7 @@ def test_every_device_with_its_memory_its_processes_and_the_driver(library: Path
     assert (first["total_bytes"], first["used_bytes"]) == (40 * GIB, GIB)
     assert first["processes"] == [{"pid": 4711, "used_bytes": 1000 * MIB}, {"pid": 4712, "used_bytes": 24 * MIB}]
     assert (second["index"], second["processes"], second["visible"]) == (1, [], True)
+    assert (first["compute_capability"], second["compute_capability"]) == ([8, 0], None)
     assert (reading["driver"], reading["cuda"]) == ("550.54", [12, 4])
     assert reading["unavailable_reason"] is None
 
@@ -106,20 +108,32 @@ def test_hidden_devices_are_still_listed(library: Path, tmp_path: Path) -> None:
     assert [gpu["visible"] for gpu in reading["gpus"]] == [False, True]
 
 
+UUIDS = {0: "GPU-aa11", 1: "GPU-bb22", 2: "GPU-bc33"}
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (None, {0, 1, 2}),
-        ("", set()),
-        ("-1", set()),
-        ("2,0", {0, 2}),
-        ("0,-1,1", {0}),
-        ("0,7,1", {0}),
-        (" 1 ", {1}),
-        ("GPU-bb", {1}),
-        ("GPU-b", set()),
-        ("bb22", set()),
+        (None, [0, 1, 2]),
+        ("", []),
+        ("-1", []),
+        ("2,0", [2, 0]),
+        ("0,-1,1", [0]),
+        ("0,7,1", [0]),
+        ("0,1,0", []),
+        (" 1 ", [1]),
+        ("GPU-bb", [1]),
+        ("GPU-b", []),
+        ("bb22", []),
     ],
 )
-def test_visible_devices_as_cuda_reads_them(asked: str | None, expected: set[int]) -> None:
-    assert visible_devices(asked, {0: "GPU-aa11", 1: "GPU-bb22", 2: "GPU-bc33"}) == expected
+def test_visible_devices_as_cuda_reads_them(asked: str | None, expected: list[int]) -> None:
+    assert visible_devices(asked, UUIDS) == expected
+
+
+def test_gpus_of_another_environment_come_in_the_order_of_their_numbers_there() -> None:
+    gpus = tuple(Gpu(index, f"card {index}", GIB, 0, uuid=uuid, visible=index == 0) for index, uuid in UUIDS.items())
+    reading = GpuReading(gpus, unreadable=(UnreadableGpu(3, "GPU is lost"),))
+    assert visible_gpus(reading, {"CUDA_VISIBLE_DEVICES": "3,2,GPU-aa"}) == [gpus[2], gpus[0]]
+    assert visible_gpus(reading, {}) == list(gpus)
+    assert visible_gpus(reading, {"CUDA_VISIBLE_DEVICES": ""}) == []

@@ -10,13 +10,17 @@ from pydantic import ValidationError
 
 from sainet.protocol import (
     BatchDone,
+    CheckpointSaved,
     DataPlan,
     EpochDone,
     Event,
+    LoaderPlan,
     Orders,
+    OrdersApplied,
     PhaseStarted,
     Plan,
     ProcessFailed,
+    Resumed,
     StageDone,
     StageFailed,
     StageInterrupted,
@@ -37,6 +41,7 @@ EVENTS: list[Event] = [
         stage=2,
         attempt=1,
         first_epoch=3,
+        first_batch=6,
         epochs=5,
         batches=7,
         train_images=100,
@@ -59,6 +64,12 @@ EVENTS: list[Event] = [
         lr=0.01,
         seconds=2.5,
     ),
+    CheckpointSaved(stage=1, attempt=1, epoch=0, batch=7, batches=7, reason="stop", written_bytes=1 << 33, seconds=0.5),
+    Resumed(stage=1, attempt=2, epoch=0, batch=7, found="slot-1 of 12:03; slot-0 is cut short", exact=True),
+    OrdersApplied(
+        stage=1, attempt=2, number=1, epoch=1, batch=0, changes={"workers": (4, 0), "pin_memory": (True, False)}
+    ),
+    OrdersApplied(stage=1, attempt=2, number=2, epoch=1, batch=0),
     TrainingDone(
         stage=1,
         attempt=1,
@@ -84,6 +95,7 @@ def make_plan(folder: Path) -> Plan:
         supervisor_pid=os.getpid(),
         attempt_dir=folder / "attempts" / "003",
         weights_dir=folder / "weights",
+        checkpoint_dir=folder / "checkpoint",
         events=folder / "events.jsonl",
         orders=folder / "orders.json",
         cache_dir=folder / "cache",
@@ -99,6 +111,14 @@ def make_plan(folder: Path) -> Plan:
         lock=folder / ".training.lock",
         resume=True,
         select_by="recall",
+        engine="sainet",
+        shape=(832, 1440),
+        loader=LoaderPlan(workers=8, prefetch_factor=2, pin_memory=True, persistent_workers=True, timeout_s=300),
+        val_loader=LoaderPlan(workers=0, prefetch_factor=2, pin_memory=False, persistent_workers=False, timeout_s=0.5),
+        micro_batch=2,
+        tf32=None,
+        cudnn_benchmark=False,
+        checkpoint_every_s=300,
         arguments={"epochs": 3, "lr0": 0.001, "freeze": [0, 1], "channels_last": None, "cache": "disk", "amp": False},
     )
 
@@ -112,6 +132,7 @@ def test_a_plan_comes_back_with_its_types(tmp_path: Path) -> None:
     assert again.data.class_map == {1: 0}
     assert isinstance(again.weights_dir, Path)
     assert type(again.arguments["epochs"]) is int
+    assert again.shape == (832, 1440)
 
 
 def test_a_plan_of_another_version_is_not_guessed_at(tmp_path: Path) -> None:
@@ -122,7 +143,8 @@ def test_a_plan_of_another_version_is_not_guessed_at(tmp_path: Path) -> None:
 
 
 def test_orders_come_back() -> None:
-    assert Orders.model_validate_json(Orders(number=3).model_dump_json()) == Orders(number=3)
+    for orders in (Orders(number=3), Orders(number=4, at=(2, 120), workers=0, pin_memory=False, stop=True)):
+        assert Orders.model_validate_json(orders.model_dump_json()) == orders
 
 
 def test_every_kind_of_event_is_tried_here() -> None:
@@ -164,3 +186,13 @@ def test_a_loss_that_is_no_number_does_not_take_its_epoch_along(tmp_path: Path, 
     (again,) = read_events(path)
     assert isinstance(again, EpochDone)
     assert not math.isfinite(again.losses["box"])
+
+
+def test_a_switch_stays_a_switch_and_a_number_a_number() -> None:
+    """In Python 1 == True; people are told `1` or `on`."""
+    told = OrdersApplied(
+        stage=1, attempt=1, number=1, epoch=0, batch=0, changes={"workers": (1, 0), "pin": (True, False)}
+    )
+    again = parse_event(told.model_dump_json())
+    assert isinstance(again, OrdersApplied)
+    assert [[type(value) for value in pair] for pair in again.changes.values()] == [[int, int], [bool, bool]]

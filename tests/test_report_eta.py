@@ -9,12 +9,13 @@ BATCHES = 100
 EPOCHS = 4
 
 
-def started(at: float, first_epoch: int = 0) -> TrainingStarted:
+def started(at: float, first_epoch: int = 0, first_batch: int = 0) -> TrainingStarted:
     return TrainingStarted(
         time_s=at,
         stage=1,
         attempt=1,
         first_epoch=first_epoch,
+        first_batch=first_batch,
         epochs=EPOCHS,
         batches=BATCHES,
         train_images=800,
@@ -130,3 +131,21 @@ def test_a_stage_with_all_its_epochs_still_evaluates_its_best_weights() -> None:
     pace = pace_of(events)
     assert pace.stage_left_s(pace.at_s) == pytest.approx(20.0)
     assert pace.stage_left_s(pace.at_s + 1000.0) == 0.0
+
+
+def test_an_attempt_that_begins_in_mid_epoch_counts_from_there() -> None:
+    """Workers start up before its first batch, whose time says nothing, whatever its number."""
+    pace = pace_of([started(0.0, first_epoch=2, first_batch=60)])
+    assert (pace.epoch, pace.batches_done) == (2, 60)
+    assert pace.after(batch(30.0, 2, 60)).batch_s() is None
+    pace = pace_of([started(0.0, first_epoch=2, first_batch=60), batch(30.0, 2, 60), batch(31.0, 2, 70)])
+    assert pace.batch_s() == pytest.approx(0.1)
+    assert pace.epoch_left_s(pace.at_s) == pytest.approx(29 * 0.1)
+
+
+def test_an_attempt_that_begins_with_a_validation_has_no_batch_left_in_its_epoch() -> None:
+    first = epoch_done(25.0, 2)
+    pace = pace_of([started(0.0, first_epoch=2, first_batch=BATCHES), first])
+    assert (pace.epoch, pace.batches_done, pace.validations_s) == (3, 0, ())
+    pace = pace_of([started(0.0, first_epoch=2, first_batch=BATCHES), first, *epoch_events(25.0, 3)])
+    assert pace.stage_left_s(pace.at_s) == pytest.approx(20.0)

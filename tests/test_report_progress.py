@@ -4,6 +4,7 @@ import io
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from rich.console import Console
@@ -11,11 +12,14 @@ from rich.text import Text
 
 from sainet.protocol import (
     BatchDone,
+    CheckpointSaved,
     EpochDone,
     Event,
+    OrdersApplied,
     Phase,
     PhaseStarted,
     ProcessFailed,
+    Resumed,
     StageDone,
     StageFailed,
     StageInterrupted,
@@ -65,9 +69,33 @@ def phase(name: Phase, at: float) -> PhaseStarted:
     return PhaseStarted(time_s=at, stage=1, attempt=1, phase=name)
 
 
-def started(at: float) -> TrainingStarted:
+def started(at: float, first_epoch: int = 0, first_batch: int = 0) -> TrainingStarted:
     return TrainingStarted(
-        time_s=at, stage=1, attempt=1, first_epoch=0, epochs=50, batches=100, train_images=1600, val_images=160
+        time_s=at,
+        stage=1,
+        attempt=1,
+        first_epoch=first_epoch,
+        first_batch=first_batch,
+        epochs=50,
+        batches=100,
+        train_images=1600,
+        val_images=160,
+    )
+
+
+def saved(
+    at: float, reason: Literal["interval", "epoch", "order", "stop"], *, epoch: int = 2, batch: int = 60
+) -> Event:
+    return CheckpointSaved(
+        time_s=at,
+        stage=1,
+        attempt=1,
+        epoch=epoch,
+        batch=batch,
+        batches=100,
+        reason=reason,
+        written_bytes=98 * 1024**2,
+        seconds=0.42,
     )
 
 
@@ -160,6 +188,50 @@ def test_a_failure_is_told_once_with_its_hint(at: float) -> None:
     assert text.count("failed: no images [exit code 5]\n  hint: check path:") == 1
 
 
+@pytest.mark.parametrize(
+    ("epoch", "batch", "where"),
+    [
+        (0, 0, "training 50 epochs of 100 batches"),
+        (2, 0, "training 50 epochs from epoch 3, of 100 batches"),
+        (2, 60, "training 50 epochs from epoch 3, batch 61, of 100 batches"),
+        (2, 100, "training 50 epochs from the validation of epoch 3, of 100 batches"),
+    ],
+)
+def test_the_start_tells_from_where(at: float, epoch: int, batch: int, where: str) -> None:
+    assert where in Screen(terminal=False).show(started(at, epoch, batch))
+
+
+def test_what_a_resume_found_is_told(at: float) -> None:
+    found = "the checkpoint of 12:03 (slot 0); slot-1 is cut short"
+    resumed = Resumed(time_s=at, stage=1, attempt=2, epoch=2, batch=60, found=found, exact=True)
+    assert Screen(terminal=False).show(resumed).endswith(f"stage 1/2  found: {found}\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_checkpoint_that_was_asked_for_leaves_a_line(at: float, terminal: bool) -> None:
+    screen = Screen(terminal=terminal)
+    screen.show(started(at), saved(at, "interval"), saved(at, "epoch", epoch=3, batch=0), saved(at, "order"))
+    kept = [line.strip() for line in Text.from_ansi(screen.written()).plain.splitlines() if "checkpoint" in line]
+    assert [line.partition("stage 1/2  ")[2] for line in kept] == [
+        "checkpoint at epoch 3, batch 61 of 100: 98 MiB in 0.4 s"
+    ]
+
+
+def test_the_checkpoint_of_a_stop_tells_where_it_stands(at: float) -> None:
+    text = Screen(terminal=False).show(started(at), saved(at, "stop", epoch=50, batch=0))
+    assert "checkpoint at the final evaluation: 98 MiB" in text
+
+
+def test_an_order_tells_what_it_changed_and_from_when_on(at: float) -> None:
+    changes = {"workers": (4, 2), "pin_memory": (True, False)}
+    order = OrdersApplied(time_s=at, stage=1, attempt=1, number=3, epoch=2, batch=60, changes=changes)
+    nothing = OrdersApplied(time_s=at, stage=1, attempt=1, number=4, epoch=2, batch=61)
+    lines = Screen(terminal=False).show(order, nothing).splitlines()
+    assert [line.partition("  ")[2] for line in lines] == [
+        "order 3: workers 4 -> 2, pin_memory on -> off from epoch 3, batch 61"
+    ]
+
+
 def test_the_end_of_a_stage_is_told_whatever_it_is() -> None:
     weights = Path("/runs/night/stage-1/weights/best.pt")
     trained = TrainingDone(
@@ -202,6 +274,16 @@ def test_the_live_area_shows_where_the_run_stands(at: float) -> None:
     assert bar.rstrip().endswith("─  51/100  49s left")
     assert losses == "box 1.234 cls 0.812 dfl 1.102   epoch 1: mAP50 0.712  mAP50-95 0.431"
     assert speed == "412 img/s   RAM 41.0/196.0 GiB   VRAM 61.0 GiB"
+
+
+def test_the_live_area_tells_when_the_state_was_saved(at: float) -> None:
+    now = [started(at - 200, 2, 60), saved(at - 130, "interval"), batch(at, 90, epoch=2)]
+    lines = last_painting(Screen(terminal=True).show(*now))
+    assert lines[-1] == "412 img/s   saved 2 min ago"
+    assert lines[1].rstrip().endswith("91/100")
+    again = StageStarted(time_s=at, stage=1, attempt=2, pid=1, resumed=True)
+    lines = last_painting(Screen(terminal=True).show(*now, again, started(at), batch(at, 1)))
+    assert lines[-1] == "412 img/s", "this attempt has saved nothing yet"
 
 
 def test_the_live_area_names_the_phase_and_how_long_it_takes(at: float) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sainet.protocol import (
     BatchDone,
+    CheckpointSaved,
     EpochDone,
     Event,
     ProcessFailed,
@@ -23,14 +24,9 @@ from sainet.protocol import (
     Warned,
     append_event,
 )
-from sainet.report.runs import (
-    RunSummary,
-    UnreadableRun,
-    is_driven,
-    read_history,
-    summarise,
-)
-from sainet.state import Attempt, Request, RunFolder, RunState, StageState, Status
+from sainet.report.history import read_history
+from sainet.report.runs import RunSummary, UnreadableRun, is_driven, summarise
+from sainet.state import Attempt, Position, Request, RunFolder, RunState, StageState, Status
 
 T0 = 1_700_000_000.0
 
@@ -79,12 +75,30 @@ def epoch_done(epoch: int, map50: float, *, stage: Stage = 1, attempt: int = 1, 
     )
 
 
-def training_started(first_epoch: int, attempt: int) -> TrainingStarted:
+def checkpoint(
+    epoch: int, batch: int, *, attempt: int = 1, at_s: float = 200.0, seconds: float = 2.0
+) -> CheckpointSaved:
+    """One that was written `at_s` seconds after its attempt's start."""
+    return CheckpointSaved(
+        time_s=T0 + 1000.0 * attempt + at_s,
+        stage=1,
+        attempt=attempt,
+        epoch=epoch,
+        batch=batch,
+        batches=10,
+        reason="interval",
+        written_bytes=98 * 1024**2,
+        seconds=seconds,
+    )
+
+
+def training_started(first_epoch: int, attempt: int, first_batch: int = 0) -> TrainingStarted:
     return TrainingStarted(
         time_s=T0 + 1000.0 * attempt,
         stage=1,
         attempt=attempt,
         first_epoch=first_epoch,
+        first_batch=first_batch,
         epochs=5,
         batches=10,
         train_images=80,
@@ -180,6 +194,36 @@ def test_a_stage_that_is_done_has_the_metrics_of_its_final_evaluation(tmp_path: 
     assert (first.metrics, first.stopped_early, first.seconds) == ({"map50": 0.61}, True, 600.0)
     assert (first.weights, second.weights) == (folder.stage(1).best, None)
     assert summary_of(folder).current.stage == 2
+
+
+def test_a_stage_tells_where_its_newest_checkpoint_stands(tmp_path: Path) -> None:
+    """As the events have it: the training process saves its state after its supervisor was killed, too."""
+    events: list[Event] = [training_started(0, 1), checkpoint(0, 4), checkpoint(1, 7)]
+    folder = make_run(tmp_path, "a", {1: stage_state("running")}, events)
+    assert summary_of(folder).current.goes_on_at is None, "the files are gone"
+    folder.stage(1).checkpoint.mkdir(parents=True)
+    (folder.stage(1).checkpoint / "slot-1").touch()
+    assert summary_of(folder).current.goes_on_at == Position(epoch=1, batch=7, batches=10)
+    append_event(folder.events, training_started(0, 2, first_batch=4))  # the newest one was damaged
+    assert summary_of(folder).current.goes_on_at == Position(epoch=0, batch=4, batches=10)
+
+
+def test_a_stage_that_is_done_goes_on_nowhere(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "a", {1: stage_state("done")}, [checkpoint(5, 0)])
+    folder.stage(1).checkpoint.mkdir(parents=True)
+    (folder.stage(1).checkpoint / "slot-1").touch()
+    assert summary_of(folder).current.goes_on_at is None
+
+
+def test_the_share_of_the_time_that_checkpoints_took_is_of_the_training_alone(tmp_path: Path) -> None:
+    started = training_started(0, 1).model_copy(update={"time_s": T0 + 1200.0})  # 200 s of 600 s were for the labels
+    events: list[Event] = [started, checkpoint(0, 4, at_s=300.0), checkpoint(0, 8, at_s=400.0)]
+    ended = make_run(tmp_path, "a", {1: stage_state("interrupted")}, events)
+    assert read_history(ended)[0].saving_share == pytest.approx(4.0 / 400.0)
+    going_on = make_run(tmp_path, "b", {1: stage_state("running", ended=False)}, events)
+    assert read_history(going_on)[0].saving_share == pytest.approx(4.0 / 200.0)
+    without = make_run(tmp_path, "c", {1: stage_state("interrupted")}, events[:1])
+    assert read_history(without)[0].saving_share is None
 
 
 def test_a_state_that_cannot_be_read_is_said_so_and_does_not_raise(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
-from test_report_runs import T0, driven, epoch_done, make_run, stage_state, summary_of
+from test_report_runs import T0, checkpoint, driven, epoch_done, make_run, stage_state, summary_of, training_started
 
-from sainet.protocol import Event, ProcessFailed, Warned
-from sainet.report.runs import UnreadableRun, read_history
-from sainet.report.tables import ago, attempt_dict, attempt_text, duration, gib, run_dict, runs_table, stage_table
+from sainet.protocol import Event, OrdersApplied, ProcessFailed, Resumed, Warned
+from sainet.report.attempts import attempt_dict, attempt_text
+from sainet.report.history import read_history
+from sainet.report.runs import UnreadableRun
+from sainet.report.tables import ago, duration, gib, run_dict, runs_table, stage_table
 from sainet.state import StageState
 
 
@@ -60,6 +62,15 @@ def test_the_stage_table_tells_figures_time_and_where_the_weights_are(tmp_path: 
     assert words(lines[3]) == "stage 1 weights a/stage-1/weights/best.pt"
 
 
+def test_the_stage_table_tells_where_the_exact_state_stands(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "a", {1: stage_state("interrupted", epochs_done=1)}, [checkpoint(1, 4)])
+    folder.stage(1).checkpoint.mkdir(parents=True)
+    (folder.stage(1).checkpoint / "slot-0").touch()
+    lines = printed(stage_table(summary_of(folder).stages, here=tmp_path)).splitlines()
+    assert words(lines[1]).startswith("1 interrupted 1/5")
+    assert words(lines[2]) == "stage 1 checkpoint epoch 2, batch 5 of 10"
+
+
 def test_the_runs_table_shows_where_each_run_stands(tmp_path: Path) -> None:
     stages = {1: stage_state("done", metrics={"map50": 0.7}), 2: stage_state("running", epochs_done=2)}
     folder = make_run(tmp_path, "full", stages, [epoch_done(1, 0.5, stage=2)])
@@ -102,6 +113,33 @@ def test_an_attempt_tells_its_epochs_warnings_failure_hint_and_log(tmp_path: Pat
     assert text.endswith("log: a/stage-1/attempts/001/log.txt")
 
 
+def test_an_attempt_tells_what_it_found_saved_and_was_ordered(tmp_path: Path) -> None:
+    events: list[Event] = [
+        Resumed(stage=1, attempt=1, epoch=0, batch=3, found="slot-1 of 12:03", exact=True),
+        training_started(0, 1, first_batch=3),
+        checkpoint(0, 6),
+        OrdersApplied(stage=1, attempt=1, number=1, epoch=0, batch=7, changes={"workers": (4, 2)}),
+        OrdersApplied(stage=1, attempt=1, number=2, epoch=0, batch=8),
+        checkpoint(0, 8),
+    ]
+    history = read_history(make_run(tmp_path, "a", {1: stage_state("interrupted")}, events))[0]
+    assert (
+        "  found: slot-1 of 12:03\n"
+        "  2 checkpoints of 98 MiB, the newest at epoch 1, batch 9 of 10; writing took 0.7% of the time\n"
+        "  order 1: workers 4 -> 2 from epoch 1, batch 8\n"
+        "  log:"
+    ) in attempt_text(history, running=False, here=tmp_path).plain
+
+    value = json.loads(json.dumps(attempt_dict(history), allow_nan=False))
+    assert (value["resumed"]["batch"], value["resumed"]["exact"]) == (3, True)
+    assert [(c["epoch"], c["batch"], c["written_bytes"], c["seconds"]) for c in value["checkpoints"]] == [
+        (0, 6, 98 * 1024**2, 2.0),
+        (0, 8, 98 * 1024**2, 2.0),
+    ]
+    assert value["saving_share"] == pytest.approx(4.0 / 600.0)
+    assert [order["changes"] for order in value["orders"]] == [{"workers": [4, 2]}, {}]
+
+
 def test_an_attempt_without_an_end_is_running_or_was_cut_off(tmp_path: Path) -> None:
     attempt = read_history(make_run(tmp_path, "a", {1: stage_state("running", ended=False)}, []))[0]
     assert "running" in attempt_text(attempt, running=True, here=tmp_path).plain
@@ -110,11 +148,14 @@ def test_an_attempt_without_an_end_is_running_or_was_cut_off(tmp_path: Path) -> 
 
 def test_json_holds_bytes_seconds_and_no_nan(tmp_path: Path) -> None:
     state = stage_state("interrupted", epochs_done=1, metrics={"map50": 0.5})
-    folder = make_run(tmp_path, "a", {1: state}, [epoch_done(0, 0.5)])
+    folder = make_run(tmp_path, "a", {1: state}, [epoch_done(0, 0.5), checkpoint(1, 4)])
+    folder.stage(1).checkpoint.mkdir(parents=True)
+    (folder.stage(1).checkpoint / "slot-0").touch()
     attempt = read_history(folder)[0]
     attempt.epochs[0].losses["box_loss"] = float("nan")
     value = json.loads(json.dumps([run_dict(summary_of(folder)), attempt_dict(attempt)], allow_nan=False))
     assert value[0]["stages"][0]["metrics"] == {"map50": 0.5}
+    assert value[0]["stages"][0]["goes_on_at"] == {"epoch": 1, "batch": 4, "batches": 10}
     assert value[0]["root"] == str(folder.root)
     assert value[1]["epochs"][0]["losses"]["box_loss"] is None
     assert value[1]["started_s"] == T0 + 1000.0

@@ -1,4 +1,4 @@
-"""Going on with a run: from anywhere, after anything, and never as another training without a word."""
+"""Going on with a run: from anywhere, after anything, at the very next batch, never as another training unsaid."""
 
 import json
 import os
@@ -6,31 +6,43 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
-from running import SMALL, command, interrupt, sainet, spawn, training_pid, wait_for, wait_until_alone
+from running import SMALL, command, interrupt, order, sainet, spawn, training_pid, wait_for, wait_until_alone
 
 from sainet.data.demo import write_demo
-from sainet.protocol import EpochDone, TrainingStarted, read_events
-from sainet.state import RunFolder, RunState
+from sainet.protocol import BatchDone, CheckpointSaved, EpochDone, Event, Resumed, TrainingStarted, read_events
+from sainet.state import Position, RunFolder, RunState
 
 pytestmark = pytest.mark.train
+
+EPOCHS, BATCHES = 3, 24
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with data in it and with the run `half`, stopped in the middle of stage 1."""
+    """A working directory with data in it, and with the run `half`, stopped in the middle of its second epoch."""
     home = tmp_path_factory.mktemp("home")
-    write_demo(home / "demo", train=8, val=4, width=128, height=72, seed=0)
-    process = spawn(*stage_1("half", "--epochs", "200"), cwd=home)
+    write_demo(home / "demo", train=2 * BATCHES, val=4, width=128, height=72, seed=0)
+    process = spawn(*stage_1("half"), cwd=home)
     folder = RunFolder(home / "runs" / "half")
-    wait_for(folder, lambda event: isinstance(event, EpochDone) and event.epoch == 2, process)
+    wait_for(folder, lambda event: isinstance(event, BatchDone) and event.epoch == 1, process)
     os.kill(process.pid, signal.SIGHUP)
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
+    assert f"it goes on at {stopped_at(folder).text(EPOCHS)}" in output
     assert folder.read_state().stages[1].attempts[-1].reason == "asked to stop (SIGTERM)"
     return home
+
+
+@pytest.fixture(scope="module")
+def whole(home: Path) -> RunFolder:
+    """The same training, not interrupted."""
+    done = sainet(*stage_1("whole"), cwd=home)
+    assert done.returncode == 0, done.stderr
+    return RunFolder(home / "runs" / "whole")
 
 
 @pytest.fixture
@@ -41,7 +53,9 @@ def half(home: Path, tmp_path: Path) -> RunFolder:
 
 
 def stage_1(run: str, *extra: str) -> list[str]:
-    return ["train", "--stage", "1", *SMALL, "--data", "demo/stage-1/data.yaml", "--run", run, *extra]
+    """A training whose optimizer steps after every second batch."""
+    exact = ("--batch", "2", "--set", "optim.nbs=4", "--epochs", str(EPOCHS))
+    return ["train", "--stage", "1", *SMALL, *exact, "--data", "demo/stage-1/data.yaml", "--run", run, *extra]
 
 
 def resume(folder: RunFolder, *extra: str) -> list[str]:
@@ -49,25 +63,145 @@ def resume(folder: RunFolder, *extra: str) -> list[str]:
     return ["train", "--stage", "1", "--resume", "--run", folder.name, "--runs-dir", str(folder.root.parent), *extra]
 
 
-def starts(folder: RunFolder) -> list[int]:
-    return [event.first_epoch for event in read_events(folder.events) if isinstance(event, TrainingStarted)]
+def stopped_at(folder: RunFolder) -> Position:
+    position = folder.read_state().stages[1].goes_on_at
+    assert position is not None
+    return position
 
 
-def test_a_run_is_resumed_by_its_name_from_another_folder(half: RunFolder, tmp_path: Path) -> None:
+def starts(folder: RunFolder) -> list[tuple[int, int]]:
+    """The epoch and the batch that each attempt began with."""
+    events = read_events(folder.events)
+    return [(event.first_epoch, event.first_batch) for event in events if isinstance(event, TrainingStarted)]
+
+
+def same_weights(one: RunFolder, other: RunFolder) -> bool:
+    """Whether every tensor of the final weights is the same, bit for bit."""
+    return tensors(one.stage(1).last) == tensors(other.stage(1).last)
+
+
+def tensors(weights: Path) -> dict[str, bytes]:
+    """What torch.save wrote of a stripped checkpoint's tensors: a file each, numbered as the model has them."""
+    with zipfile.ZipFile(weights) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if "/data/" in name}
+
+
+def figures(folder: RunFolder) -> dict[int, tuple[object, object]]:
+    """Losses and metrics of every epoch, as they stand in the end."""
+    events = read_events(folder.events)
+    return {event.epoch: (event.losses, event.metrics) for event in events if isinstance(event, EpochDone)}
+
+
+def test_a_run_is_resumed_by_its_name_from_another_folder_and_ends_as_if_nothing_had_been(
+    half: RunFolder, whole: RunFolder, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "ultralytics").mkdir()
     (elsewhere / "ultralytics" / "__init__.py").write_text("raise SystemExit('not the one to train with')")
-    process = spawn(*resume(half), cwd=elsewhere)
-    wait_for(half, lambda event: isinstance(event, EpochDone) and event.attempt == 2, process)
-    process.terminate()
-    assert process.wait(timeout=30) == 143
-    wait_until_alone(half)
-    assert starts(half)[-1] >= 3
+    stopped = stopped_at(half)
+    assert stopped.epoch == 1
+    assert 0 < stopped.batch < BATCHES, "in the middle of an epoch"
+
+    done = sainet(*resume(half), cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "found: the checkpoint of" in done.stderr
+    assert f"from epoch 2, batch {stopped.batch + 1}" in done.stderr
+    assert starts(half) == [(0, 0), (1, stopped.batch)]
+    assert figures(half) == figures(whole)
+    assert same_weights(half, whole)
+    assert not half.stage(1).checkpoint.exists(), "nothing is left to go on from"
+
+
+def test_a_training_that_was_killed_and_then_ordered_to_stop_ends_as_if_nothing_had_been(
+    home: Path, whole: RunFolder, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "killed")
+    arguments = stage_1("killed", "--runs-dir", str(tmp_path))
+    process = spawn(*arguments, cwd=home)
+    order(folder, process, attempt=1, at=(1, 10), checkpoint=True)
+    wait_for(folder, lambda event: isinstance(event, CheckpointSaved) and event.reason == "order", process)
+    os.kill(training_pid(folder), signal.SIGKILL)  # some batches after the checkpoint
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert f"--resume goes on at epoch 2, batch 11 of {BATCHES}" in output
+
+    process = spawn(*arguments, "--resume", cwd=home)
+    order(folder, process, attempt=2, at=(2, 7), stop=True)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 4, output
+    assert (
+        f"the training was ordered to stop\n  hint: the same command --resume goes on at epoch 3, batch 8 of {BATCHES}"
+        in output
+    )
+
+    done = sainet(*arguments, "--resume", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert starts(folder) == [(0, 0), (1, 10), (2, 7)]
+    assert all(event.exact for event in read_events(folder.events) if isinstance(event, Resumed))
+    assert figures(folder) == figures(whole)
+    assert same_weights(folder, whole)
+
+
+def test_another_seed_gives_other_weights(home: Path, whole: RunFolder, tmp_path: Path) -> None:
+    """What the comparisons above would see."""
+    done = sainet(*stage_1("other", "--runs-dir", str(tmp_path), "--set", "schedule.seed=1"), cwd=home)
+    assert done.returncode == 0, done.stderr
+    other = RunFolder(tmp_path / "other")
+    assert not same_weights(other, whole)
+    assert tensors(other.stage(1).last).keys() == tensors(whole.stage(1).last).keys()
+    assert figures(other) != figures(whole)
+
+
+def test_two_damaged_slots_are_told_and_last_pt_is_what_is_left(half: RunFolder, home: Path) -> None:
+    weights = [half.stage(1).last, half.stage(1).best]
+    before = [path.read_bytes() for path in weights]
+    slots = sorted(half.stage(1).checkpoint.iterdir())
+    assert [slot.name for slot in slots] == ["slot-0", "slot-1"]
+    for slot in slots:
+        slot.write_bytes(slot.read_bytes()[:-1000])
+    torn = [slot.read_bytes() for slot in slots]
+
+    done = sainet(*resume(half), cwd=home)
+    assert done.returncode == 7, done.stderr
+    assert "slot-0 is cut short" in done.stderr
+    assert "slot-1 is cut short" in done.stderr
+    assert [path.read_bytes() for path in weights] == before, "nothing is written over"
+    assert [slot.read_bytes() for slot in slots] == torn
+
+    shutil.rmtree(half.stage(1).checkpoint)
+    process = spawn(*resume(half), cwd=home)
+    begun = wait_for(half, lambda event: isinstance(event, TrainingStarted) and event.attempt == 3, process)
+    interrupt(process)
+    process.communicate(timeout=60)
+    assert isinstance(begun, TrainingStarted)
+    assert (begun.first_epoch, begun.first_batch) == (1, 0)
+    (resumed,) = [event for event in read_events(half.events) if isinstance(event, Resumed)]
+    assert not resumed.exact
+
+
+def test_ultralytics_own_engine_goes_on_with_the_epoch_that_was_begun(home: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "stock")
+    arguments = stage_1("stock", "--runs-dir", str(tmp_path), "--set", "train.engine=stock")
+    process = spawn(*arguments, cwd=home)
+    wait_for(folder, lambda event: isinstance(event, BatchDone) and event.epoch == 1, process)
+    interrupt(process)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "1 epochs are kept" in output
+
+    def begun(event: Event) -> bool:
+        return isinstance(event, TrainingStarted) and event.attempt == 2
+
+    process = spawn(*arguments, "--resume", cwd=home)
+    wait_for(folder, begun, process)
+    interrupt(process)
+    process.communicate(timeout=60)
+    assert starts(folder) == [(0, 0), (1, 0)]
 
 
 def test_a_dead_display_does_not_end_the_training(home: Path, tmp_path: Path) -> None:
-    arguments = stage_1("seen-by-nobody", "--epochs", "4", "--runs-dir", str(tmp_path))
+    arguments = stage_1("seen-by-nobody", "--epochs", "1", "--runs-dir", str(tmp_path))
     process = spawn(*arguments, cwd=home)
     assert process.stdout is not None
     process.stdout.readline()
@@ -91,7 +225,8 @@ def test_a_second_ctrl_c_ends_a_training_that_hangs_at_once(home: Path, tmp_path
     wait_until_alone(folder)
 
 
-def test_a_missing_checkpoint_is_told_and_best_pt_is_not_written_over(half: RunFolder, home: Path) -> None:
+def test_weights_that_are_gone_are_told_and_best_pt_is_not_written_over(half: RunFolder, home: Path) -> None:
+    shutil.rmtree(half.stage(1).checkpoint)
     half.stage(1).last.unlink()
     best = half.stage(1).best.read_bytes()
     done = sainet(*resume(half), cwd=home)
@@ -100,7 +235,8 @@ def test_a_missing_checkpoint_is_told_and_best_pt_is_not_written_over(half: RunF
     assert half.stage(1).best.read_bytes() == best
 
 
-def test_a_torn_checkpoint_is_told(half: RunFolder, home: Path) -> None:
+def test_torn_weights_are_told(half: RunFolder, home: Path) -> None:
+    shutil.rmtree(half.stage(1).checkpoint)
     last = half.stage(1).last
     last.write_bytes(last.read_bytes()[:-1000])
     done = sainet(*resume(half), cwd=home)
@@ -204,11 +340,11 @@ def test_a_typed_key_goes_over_one_that_was_limited_to_a_stage(half: RunFolder, 
     assert json.loads(done.stdout)["config"]["schedule"]["patience"] == 3
 
 
-def test_weights_without_their_state_are_not_gone_on_with(half: RunFolder, home: Path) -> None:
+def test_a_training_without_its_state_json_is_not_gone_on_with(half: RunFolder, home: Path) -> None:
     half.state.unlink()
     done = sainet(*stage_1("half", "--runs-dir", str(half.root.parent), "--epochs", "1"), cwd=home)
     assert done.returncode == 7
-    assert "holds weights of stage 1, but no state.json says how they were trained" in done.stderr
+    assert "holds a training of stage 1, but no state.json says of what" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("runs", "ls", "--json"), ("config", "show", "--profile", "cpu")])

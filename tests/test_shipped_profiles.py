@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from config_cases import settle
+from fakes import GIB
 
 from sainet.config.library import Profile, profile_names
 from sainet.config.resolve import Resolved
+from sainet.hardware.gpu import Gpu
 from sainet.protocol import Stage
+from sainet.run.admission import refusals
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "shipped_profiles.json"
 RENEW = "RENEW_SNAPSHOTS"
@@ -251,6 +254,28 @@ def test_the_preset_of_a_stage_is_the_same_on_every_machine() -> None:
             for name in profile_names()
         ]
         assert all(one == learned[0] for one in learned)
+
+
+# --- the start on the machine that a profile is written for ---------------------------------------------------------
+
+CAPABILITIES = {"H200": (9, 0), "A100": (8, 0), "A10G": (8, 6)}
+NOT_YET = {
+    "a100x2": ["train.device: several GPUs cannot be used yet"],
+    "h200-shm": ["staging.to: data cannot be staged yet"],
+}
+
+
+@pytest.mark.parametrize(("profile", "tier"), list(combinations()))
+def test_a_profile_may_start_on_its_own_machine(profile: str, tier: str | None, tmp_path: Path) -> None:
+    (tmp_path / "gcc").write_text("#!/bin/sh\n")
+    (tmp_path / "gcc").chmod(0o755)
+    for stage in LEARNING:
+        resolved = settle(stage=stage, profile=profile, tier=tier)
+        machine = resolved.config.hardware
+        name = str(machine.gpu)
+        gpus = [Gpu(i, name, 40 * GIB, 0, compute_capability=CAPABILITIES[name]) for i in range(machine.gpus)]
+        found = refusals(resolved, gpus, {"PATH": str(tmp_path)}, force=False)
+        assert [problem.message for problem in found] == NOT_YET.get(profile, [])
 
 
 # --- the snapshot -----------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_upstreams_loop_is_the_one_that_ours_was_written_after() -> None:
     from ultralytics.engine.trainer import BaseTrainer
 
     digest = hashlib.sha256(source_of(BaseTrainer._do_train).encode()).hexdigest()[:8]
-    require(digest == LOOP, f"BaseTrainer._do_train (now {digest})", "loop.TrainingLoop, and the bit-for-bit test below")
+    require(digest == LOOP, f"BaseTrainer._do_train (now {digest})", "loop.TrainingLoop, and at the bit-for-bit test")
 
 
 def test_weights_are_written_through_the_three_paths_that_we_redirect() -> None:

@@ -3,13 +3,13 @@
 from typing import Any
 
 from sainet.cli.output import note, print_json, warn
+from sainet.cli.plan_facts import fact_lines, plan_facts
 from sainet.config.resolve import Resolved
 from sainet.config.show import ordered_keys, origin_lines
 from sainet.errors import SainetError
-from sainet.run.arguments import accumulation
 from sainet.run.launch import command
 from sainet.run.prediction import predicted_time
-from sainet.run.preflight import Preflight, require
+from sainet.run.preflight import Preflight, by_settings, require
 from sainet.state import RunState
 from sainet.workflow import Workflow
 
@@ -28,7 +28,8 @@ def dry_run(workflow: Workflow, *, resume: bool, json: bool) -> None:
     except SainetError as error:
         refusal = error
         found = workflow.inspect(resolved, None)
-    shown = {stage: found.get(stage) or _finished(settings) for stage, settings in resolved.items()}
+    cpus = workflow.machine.cpus
+    shown = {stage: found.get(stage) or _finished(settings, cpus) for stage, settings in resolved.items()}
     stages = [_as_json(workflow, preflight, state) for preflight in shown.values()]
     if json:
         print_json(stages[0] if len(stages) == 1 else {"stages": stages})
@@ -45,11 +46,11 @@ def dry_run(workflow: Workflow, *, resume: bool, json: bool) -> None:
     require(found.values(), named_only=True)
 
 
-def _finished(resolved: Resolved) -> Preflight:
+def _finished(resolved: Resolved, cpus: int) -> Preflight:
     """A stage that would not start again, whose data and weights nobody has to look at."""
-    workers = resolved.config.loader.workers
-    assert isinstance(workers, int), "auto is resolved before"
-    return Preflight(resolved, workers)
+    found = by_settings(resolved, cpus)
+    found.warnings.clear()
+    return found
 
 
 def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> dict[str, Any]:
@@ -68,8 +69,7 @@ def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> di
         "command": [] if known and known.status == "done" else command(plan),
         "weights": found.weights,
         "images": {"train": found.source.train_images, "val": found.source.val_images} if found.source else None,
-        "workers": found.workers,
-        "effective_batch": _effective_batch(resolved),
+        **plan_facts(found),
         "predicted_time": predicted_time(resolved, images),
         "warnings": _warnings(found),
     }
@@ -80,11 +80,6 @@ def _warnings(found: Preflight) -> list[str]:
     return found.warnings + refused + [f"not named yet: {error.message}" for error in found.open_questions]
 
 
-def _effective_batch(resolved: Resolved) -> int:
-    batch, nbs = resolved.config.train.batch, resolved.config.optim.nbs
-    return batch * accumulation(batch, nbs)
-
-
 def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
     resolved = found.resolved
     tier = f", tier {resolved.tier}" if resolved.tier else ""
@@ -92,11 +87,10 @@ def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
     for line in origin_lines(resolved, ordered_keys(resolved)):
         print(f"  {line}" if line else "")
     print("")
-    batch = resolved.config.train.batch
     facts = {
         "data": _data_line(found),
         "weights": found.weights or resolved.config.weights,
-        "optimizer step": f"{described['effective_batch']} images ({described['effective_batch'] // batch} x {batch})",
+        **fact_lines(found),
         "predicted time": described["predicted_time"] or "nothing published for this configuration",
         "command": " ".join(described["command"]) or "none: the stage is done",
     }

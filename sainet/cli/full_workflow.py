@@ -9,6 +9,7 @@ from sainet.cli.train_options import (
     Data,
     Device,
     DryRun,
+    Engine,
     Epochs,
     Flags,
     Force,
@@ -40,6 +41,7 @@ def full_workflow(
     cache: Cache = None,
     imgsz: Imgsz = None,
     device: Device = None,
+    engine: Engine = None,
 ) -> None:
     """Train both stages. Run it again after any interruption: it goes on where it was.
 
@@ -48,7 +50,7 @@ def full_workflow(
     """
     from sainet.cli.start import start
 
-    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device)
+    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device, engine)
     start(
         command="full-workflow",
         stages=[1, 2],

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sainet.report.runs import AttemptHistory, RunSummary
+    from sainet.report.history import AttemptHistory
+    from sainet.report.runs import RunSummary
     from sainet.state import RunFolder
 
 app = typer.Typer(help="List runs, and see what happened to one.", no_args_is_help=True)
@@ -54,8 +55,10 @@ def show(
 
     from sainet.cli.output import print_json, stdout
     from sainet.errors import StorageError
-    from sainet.report.runs import UnreadableRun, read_history, summarise
-    from sainet.report.tables import attempt_dict, run_dict
+    from sainet.report.attempts import attempt_dict
+    from sainet.report.history import read_history
+    from sainet.report.runs import UnreadableRun, summarise
+    from sainet.report.tables import run_dict
 
     folder = _find(name, runs_dir)
     run = summarise(folder)
@@ -96,7 +99,8 @@ def _page(folder: "RunFolder", run: "RunSummary", history: "list[AttemptHistory]
 
     from rich.text import Text
 
-    from sainet.report.tables import ago, attempt_text, moment, near, profile_text, stage_table, status_text
+    from sainet.report.attempts import attempt_text
+    from sainet.report.tables import ago, moment, near, profile_text, stage_table, status_text
 
     here = Path.cwd()
     yield Text.assemble((run.name, "bold"), f"  {run.command}  {profile_text(run)}  ", status_text(run))

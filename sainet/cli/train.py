@@ -9,6 +9,7 @@ from sainet.cli.train_options import (
     Data,
     Device,
     DryRun,
+    Engine,
     Epochs,
     Flags,
     Force,
@@ -41,11 +42,12 @@ def train(
     cache: Cache = None,
     imgsz: Imgsz = None,
     device: Device = None,
+    engine: Engine = None,
 ) -> None:
     """Train one stage of the detector."""
     from sainet.cli.start import start
 
-    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device)
+    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device, engine)
     start(
         command="train",
         stages=[stage_number(stage)],

@@ -22,6 +22,14 @@ Cache = Annotated[str | None, typer.Option(help="loader.cache: false, ram or dis
 Imgsz = Annotated[str | None, typer.Option(help="train.imgsz: 1440, or 1440x808 (width x height)", metavar="N|WxH")]
 Device = Annotated[str | None, typer.Option(help="train.device: cpu, 0, or 0,1")]
 
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="train.engine: sainet, or stock for Ultralytics' own loader and augmentation, as yolo train has them",
+        metavar="sainet|stock",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -35,6 +43,7 @@ class Flags:
     cache: str | None = None
     imgsz: str | None = None
     device: str | None = None
+    engine: str | None = None
 
     def settings(self, *, weights_key: str = "weights") -> list[tuple[str, str, str]]:
         """(key, value as text, flag) of each flag that was given."""
@@ -47,6 +56,7 @@ class Flags:
             "cache": "loader.cache",
             "imgsz": "train.imgsz",
             "device": "train.device",
+            "engine": "train.engine",
         }
         given = [(name, getattr(self, name)) for name in keys]
         return [

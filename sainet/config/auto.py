@@ -57,7 +57,7 @@ def auto_settings(values: dict[str, Any], hardware: HardwareValues) -> list[Sett
 
 
 def _workers(device: Any, hardware: HardwareValues) -> Setting:
-    if device == "cpu":
+    if device == "cpu":  # workers would take the cores that train
         return Setting("loader.workers", 0, Origin("auto", "training on the CPU loads in its own process"))
     share = max(1, hardware.cpus // max(1, device_count(device)))
     why = f"{hardware.cpus} usable CPU threads, at most {_MOST_WORKERS} workers per GPU"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sainet.config.auto import HardwareValues, auto_settings, pick_profile
-from sainet.config.contradictions import contradictions, warnings_of
+from sainet.config.contradictions import contradictions
 from sainet.config.keys import split_stage
 from sainet.config.layers import anchored, command_line_layer, environment_layer, file_layer, project_layer
 from sainet.config.library import Profile, preset_layer
+from sainet.config.notes import warnings_of
 from sainet.config.origin import DEFAULT, Layer, Origin, Setting
 from sainet.config.schema import Config
 from sainet.config.validate import layer_problems, nested

@@ -82,7 +82,8 @@ class Train(Section):
     )
     lr_base_batch: int = Field(64, ge=1, description="Effective batch that lr0 is stated for (lr_scaling: linear).")
     checkpoint_minutes: Positive = Field(
-        5.0, description="The longest time between two exact checkpoints inside an epoch, minutes."
+        5.0,
+        description="Time between two exact checkpoints inside an epoch, minutes; longer where writing takes long.",
     )
     save_period: int = Field(-1, ge=-1, description="Keep a checkpoint every N epochs besides last and best; -1: no.")
     plots: bool = Field(True, description="Draw label, batch and curve plots into the attempt's folder.")
@@ -91,9 +92,7 @@ class Train(Section):
 class ValLoader(Section):
     """Validation's own loader. Its workers live only while it validates."""
 
-    workers: int | None = Field(
-        None, ge=0, le=1024, description="Null: half of the training's. With engine: stock always twice the training's."
-    )
+    workers: int | None = Field(None, ge=0, le=1024, description="Null: half of the training's, rounded up.")
     prefetch_factor: int | None = Field(None, ge=1, le=1024, description="Null: 2, as Ultralytics has it.")
     pin_memory: bool | None = Field(None, description="Null: as for training.")
     timeout_s: Positive | None = Field(None, description="Null: as for training.")

@@ -70,7 +70,7 @@ class SampledDataset(StageDataset):
         if i in self._kept:
             return self._kept[i]
         image = self._decoded(i)
-        before = image.shape[:2]
+        before = image.shape[0], image.shape[1]
         height, width = fit_inside(*before, self.shape)
         if (height, width) != before:
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-__all__ = ["Gpu", "GpuProcess", "GpuReading", "UnreadableGpu", "read_gpus", "visible_devices"]
+__all__ = ["Gpu", "GpuProcess", "GpuReading", "UnreadableGpu", "read_gpus", "visible_devices", "visible_gpus"]
+
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Gpu:
 
     `used_bytes` is everything that cannot be allocated, the driver's own share included. `processes` is empty
     where the driver hides them, as it does inside most containers: memory in use tells more than they do.
-    `visible` is False where CUDA_VISIBLE_DEVICES keeps a training from using the device.
+    `visible` is False where CUDA_VISIBLE_DEVICES keeps a training from using the device. `compute_capability` is
+    (major, minor), None where the driver does not tell.
     """
 
     index: int
@@ -37,6 +41,7 @@ class Gpu:
     processes: tuple[GpuProcess, ...] = ()
     uuid: str = ""
     visible: bool = True
+    compute_capability: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,26 +75,35 @@ def read_gpus(environ: Mapping[str, str] = os.environ) -> GpuReading:
     except OSError as error:
         return GpuReading((), str(error))
     try:
-        return _read_all(nvml, environ.get("CUDA_VISIBLE_DEVICES"))
+        return _read_all(nvml, environ.get(_VISIBLE))
     except nvml.NVMLError as error:
         return GpuReading((), f"the NVIDIA driver does not answer ({error})")
 
 
-def visible_devices(asked: str | None, uuids: Mapping[int, str]) -> set[int]:
-    """Indices of the devices that CUDA shows to a program, for a CUDA_VISIBLE_DEVICES (None: not set).
+def visible_gpus(reading: GpuReading, environ: Mapping[str, str]) -> list[Gpu]:
+    """The GPUs that a program with these environment variables sees, in the order of their numbers there."""
+    uuids = {gpu.index: gpu.uuid for gpu in reading.gpus} | {gpu.index: "" for gpu in reading.unreadable}
+    readable = {gpu.index: gpu for gpu in reading.gpus}
+    return [readable[index] for index in visible_devices(environ.get(_VISIBLE), uuids) if index in readable]
 
-    CUDA stops at the first entry it does not know: ``0,-1,1`` shows device 0 only. Numbers are taken as
-    NVML's, which is CUDA's order where all devices are alike or CUDA_DEVICE_ORDER is PCI_BUS_ID. MIG slices
-    are not told apart from unknown entries.
+
+def visible_devices(asked: str | None, uuids: Mapping[int, str]) -> list[int]:
+    """Indices of the devices that CUDA shows to a program, for a CUDA_VISIBLE_DEVICES (None: not set), in its order.
+
+    CUDA stops at the first entry it does not know: ``0,-1,1`` shows device 0 only; a device named twice hides all.
+    Numbers are taken as NVML's, which is CUDA's order where all devices are alike or CUDA_DEVICE_ORDER is PCI_BUS_ID.
+    MIG slices are not told apart from unknown entries.
     """
     if asked is None:
-        return set(uuids)
-    visible: set[int] = set()
+        return sorted(uuids)
+    visible: list[int] = []
     for entry in asked.split(","):
         index = _device(entry.strip(), uuids)
         if index is None:
             break
-        visible.add(index)
+        if index in visible:
+            return []
+        visible.append(index)
     return visible
 
 
@@ -149,7 +163,16 @@ def _read_one(nvml: Any, index: int) -> Gpu:
         used_bytes=int(memory.used),
         processes=_processes(nvml, handle),
         uuid=str(nvml.nvmlDeviceGetUUID(handle)),
+        compute_capability=_compute_capability(nvml, handle),
     )
+
+
+def _compute_capability(nvml: Any, handle: Any) -> tuple[int, int] | None:
+    try:
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except nvml.NVMLError:
+        return None
+    return int(major), int(minor)
 
 
 def _processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...]:

@@ -32,6 +32,8 @@ class Pace:
     batches: int = 0
     epoch: int = 0
     batches_done: int = 0
+    in_epoch: bool = False
+    """Whether this attempt told of a batch of this epoch: there is nothing before the first one to measure from."""
     at_s: float = 0.0
     """Unix time of the last event that said something about progress."""
     spans: tuple[_Span, ...] = ()
@@ -42,14 +44,20 @@ class Pace:
         match event:
             case TrainingStarted():
                 # Another attempt may have another batch or other workers: nothing that was measured before holds.
-                return Pace(event.epochs, event.batches, event.first_epoch, at_s=event.time_s)
+                return Pace(
+                    epochs=event.epochs,
+                    batches=event.batches,
+                    epoch=event.first_epoch,
+                    batches_done=event.first_batch,
+                    at_s=event.time_s,
+                )
             case BatchDone():
                 return self._after_batch(event)
             case EpochDone():
                 return self._after_epoch(event)
             case PhaseStarted(phase="final evaluation"):
                 # Patience may have ended the stage before its last epoch.
-                return replace(self, epoch=self.epochs, batches_done=0, at_s=event.time_s)
+                return replace(self, epoch=self.epochs, batches_done=0, in_epoch=False, at_s=event.time_s)
         return self
 
     def batch_s(self) -> float | None:
@@ -85,15 +93,15 @@ class Pace:
     def _after_batch(self, event: BatchDone) -> "Pace":
         done = event.batch + 1
         spans = self.spans
-        # The first event of an epoch has none before it to measure from: workers start up in between.
-        if event.epoch == self.epoch and 0 < self.batches_done < done and event.time_s > self.at_s:
+        # Workers start up before the first batch of an epoch, so its time says nothing.
+        if event.epoch == self.epoch and self.in_epoch and self.batches_done < done and event.time_s > self.at_s:
             spans = (*spans, _Span(event.time_s - self.at_s, done - self.batches_done))[-_WINDOW:]
-        return Pace(event.epochs, event.batches, event.epoch, done, event.time_s, spans, self.validations_s)
+        return Pace(event.epochs, event.batches, event.epoch, done, True, event.time_s, spans, self.validations_s)
 
     def _after_epoch(self, event: EpochDone) -> "Pace":
         batch_s = self.batch_s()
         validations = self.validations_s
-        if batch_s is not None and event.epoch == self.epoch and self.batches_done:
+        if batch_s is not None and event.epoch == self.epoch and self.in_epoch:
             # The last batches of an epoch may have gone by without an event.
             untold_s = (self.batches - self.batches_done) * batch_s
             validations = (*validations, max(0.0, event.time_s - self.at_s - untold_s))[-_VALIDATIONS:]
@@ -102,6 +110,7 @@ class Pace:
             epochs=event.epochs,
             epoch=event.epoch + 1,
             batches_done=0,
+            in_epoch=False,
             at_s=event.time_s,
             validations_s=validations,
         )

@@ -6,7 +6,6 @@ There is no thread that paints: the area is painted when an event or a RAM figur
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from signal import Signals
 from statistics import fmean
 from types import TracebackType
 from typing import Self
@@ -17,20 +16,17 @@ from rich.text import Text
 
 from sainet.protocol import (
     BatchDone,
+    CheckpointSaved,
     EpochDone,
     Event,
     PhaseStarted,
     ProcessFailed,
-    StageDone,
     StageFailed,
-    StageInterrupted,
     StageStarted,
-    TrainingDone,
-    TrainingStarted,
-    Warned,
 )
 from sainet.report.eta import Pace
-from sainet.report.tables import duration, gib, metrics_text
+from sainet.report.lines import losses_text, told_line
+from sainet.report.tables import ago, duration, gib, metrics_text
 
 __all__ = ["ProgressView"]
 
@@ -50,6 +46,8 @@ class _Scene:
     pace: Pace = field(default_factory=Pace)
     batch: BatchDone | None = None
     epoch: EpochDone | None = None
+    saved_s: float | None = None
+    """Unix time of this attempt's newest exact checkpoint."""
     rates: list[float] = field(default_factory=list)
     """Images per second in this epoch, one figure per progress event."""
 
@@ -65,6 +63,8 @@ class _Scene:
                 self._enter("training", event.time_s)
             case EpochDone():
                 self.epoch, self.rates = event, []
+            case CheckpointSaved():
+                self.saved_s = event.time_s
 
     def _enter(self, phase: str, now_s: float) -> None:
         if phase != self.phase:
@@ -114,7 +114,8 @@ class ProgressView:
             self._scene = _Scene(phase_since_s=event.time_s)
         phase, rates = self._scene.phase, self._scene.rates
         self._scene.take(event)
-        told = _told(event, fmean(rates) if rates else None, self._unicode)
+        images_per_s = fmean(rates) if rates else None
+        told = told_line(event, images_per_s=images_per_s, epochs=self._scene.pace.epochs, unicode=self._unicode)
         if told is not None and not self._told_before(event):
             self._print(told, event)
         elif not self._live and self._scene.phase != phase and self._scene.phase != "training":
@@ -165,7 +166,7 @@ class ProgressView:
     def _inside_epoch(self, event: BatchDone) -> list[Text]:
         where = f"epoch {event.epoch + 1}/{event.epochs}  batch {event.batch + 1}/{event.batches}"
         figures = [*self._speed(), *self._eta(event.time_s)]
-        return [Text(where), _losses(event.losses), *figures]
+        return [Text(where), losses_text(event.losses), *figures]
 
     # --- the live area -------------------------------------------------------------------------------------------
 
@@ -181,11 +182,11 @@ class ProgressView:
         lines = [_ends(title, eta[0], width)]
         if training:
             lines.append(self._epoch_line(now_s, width))
-        figures = [_losses(scene.batch.losses)] if scene.batch else []
+        figures = [losses_text(scene.batch.losses)] if scene.batch else []
         if scene.epoch:
             shown = metrics_text(scene.epoch.metrics, _SHOWN)
             figures.append(Text(f"epoch {scene.epoch.epoch + 1}: {shown}"))
-        lines += [Text("   ").join(part) for part in (figures, self._speed()) if part]
+        lines += [Text("   ").join(part) for part in (figures, [*self._speed(), *self._saved(now_s)]) if part]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         return Group(*lines)
@@ -216,71 +217,14 @@ class ProgressView:
             parts.append(Text(f"VRAM {gib(batch.vram_bytes)} GiB"))
         return parts
 
+    def _saved(self, now_s: float) -> list[Text]:
+        saved_s = self._scene.saved_s
+        return [] if saved_s is None else [Text(f"saved {ago(now_s - saved_s)}", style="dim")]
+
     def _stage_name(self, stage: int) -> str:
         if not stage:
             return self._run
         return f"stage {stage}/{self._stages}" if self._stages > 1 else f"stage {stage}"
-
-
-def _told(event: Event, images_per_s: float | None, unicode: bool) -> list[Text] | None:
-    """The line that an event leaves for good, in parts with the most important first; None if it leaves none."""
-    match event:
-        case StageStarted():
-            return [Text(f"attempt {event.attempt}" + (", resumed" if event.resumed else ""))]
-        case TrainingStarted():
-            return _start(event)
-        case EpochDone():
-            return _epoch(event, images_per_s, unicode)
-        case TrainingDone():
-            early = ", then patience ran out" if event.stopped_early else ""
-            return [Text(f"trained {event.epochs_trained} epochs{early}")]
-        case Warned():
-            return [_labelled("warning", "yellow", event.message)]
-        case ProcessFailed() | StageFailed():
-            hint = f"\n  hint: {event.hint}" if event.hint else ""
-            return [_labelled("failed", "bold red", f"{event.message} [exit code {event.exit_code}]{hint}")]
-        case StageDone():
-            figures = metrics_text(event.metrics)
-            return [Text("done", style="green"), *([Text(figures)] if figures else []), Text(str(event.weights))]
-        case StageInterrupted():
-            name = Signals(event.signal_number).name
-            return [Text(f"interrupted ({name}); it can be resumed", style="yellow")]
-    return None
-
-
-def _start(event: TrainingStarted) -> list[Text]:
-    first = f"from epoch {event.first_epoch + 1}, " if event.first_epoch else ""
-    fitted = f", {event.transferred} weights transferred" if event.transferred else ""
-    return [
-        Text(
-            f"training {event.epochs} epochs {first}of {event.batches} batches: {event.train_images} images, "
-            f"{event.val_images} to validate{fitted}"
-        )
-    ]
-
-
-def _epoch(event: EpochDone, images_per_s: float | None, unicode: bool) -> list[Text]:
-    star = ("★" if unicode else "*") if event.is_best else " "
-    number = str(event.epoch + 1).rjust(len(str(event.epochs)))
-    parts = [
-        Text.assemble((star, "yellow"), f" epoch {number}/{event.epochs}"),
-        Text(metrics_text(event.metrics, ("map50",))),
-        Text(metrics_text(event.metrics, ("map50-95",))),
-        _losses(event.losses, digits=2),
-        Text(duration(event.seconds)),
-    ]
-    if images_per_s is not None:
-        parts.append(Text(f"{images_per_s:.0f} img/s"))
-    return [part for part in parts if part]
-
-
-def _losses(losses: dict[str, float], digits: int = 3) -> Text:
-    return Text(" ".join(f"{name.removesuffix('_loss')} {value:.{digits}f}" for name, value in losses.items()))
-
-
-def _labelled(label: str, style: str, message: str) -> Text:
-    # Messages may quote libraries that colour theirs; a log file must not get the escape sequences.
-    return Text.assemble((f"{label}:", style), " ", Text.from_ansi(message))
 
 
 def _ends(left: Text, right: Text, width: int) -> Text:

@@ -1,4 +1,4 @@
-"""What a run's folder says: where the run stands (`RunSummary`) and what happened to it, attempt by attempt.
+"""Where the runs of a folder stand, as their files say it.
 
 Only files are read. Whether anybody still drives a run is told by its lock, which the kernel frees with its holder.
 """
@@ -16,25 +16,15 @@ from sainet.protocol import (
     EpochDone,
     Event,
     Metrics,
-    ProcessFailed,
     Stage,
-    StageFailed,
     TrainingDone,
     TrainingStarted,
-    Warned,
     parse_event,
 )
-from sainet.state import Attempt, Command, RunFolder, RunState, StageState, Status
+from sainet.report.history import read_milestones
+from sainet.state import Command, Position, RunFolder, RunState, StageState, Status
 
-__all__ = [
-    "AttemptHistory",
-    "RunSummary",
-    "StageSummary",
-    "UnreadableRun",
-    "is_driven",
-    "read_history",
-    "summarise",
-]
+__all__ = ["RunSummary", "StageSummary", "UnreadableRun", "is_driven", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +32,7 @@ class StageSummary:
     """Where one stage stands. `metrics` are those of the best weights so far, empty before the first epoch.
 
     `seconds` is the time of all its attempts together. `weights` is the best checkpoint, None when there is none yet.
+    `goes_on_at` is where the newest exact state stands, None when there is none or the stage needs none any more.
     """
 
     stage: Stage
@@ -53,6 +44,7 @@ class StageSummary:
     metrics: Metrics
     seconds: float
     weights: Path | None
+    goes_on_at: Position | None
 
 
 @dataclass(frozen=True)
@@ -90,30 +82,6 @@ class UnreadableRun:
     hint: str | None
 
 
-@dataclass(frozen=True)
-class AttemptHistory:
-    """One start of a training process, and every event of it but the batches, oldest first."""
-
-    stage: Stage
-    attempt: Attempt
-    log: Path
-    events: tuple[Event, ...]
-
-    @property
-    def epochs(self) -> list[EpochDone]:
-        return [event for event in self.events if isinstance(event, EpochDone)]
-
-    @property
-    def warnings(self) -> list[Warned]:
-        return [event for event in self.events if isinstance(event, Warned)]
-
-    @property
-    def failures(self) -> list[ProcessFailed | StageFailed]:
-        """What went wrong, each thing once: the supervisor repeats what the training process said."""
-        failed = [event for event in self.events if isinstance(event, ProcessFailed | StageFailed)]
-        return list({event.message: event for event in reversed(failed)}.values())[::-1]
-
-
 def summarise(folder: RunFolder, *, now_s: float | None = None) -> RunSummary | UnreadableRun:
     """Where the run of `folder` stands; `now_s` is the Unix time that a running attempt is measured up to."""
     try:
@@ -122,7 +90,7 @@ def summarise(folder: RunFolder, *, now_s: float | None = None) -> RunSummary | 
         return UnreadableRun(folder.name, folder.root, error.message, error.hint)
     except (OSError, UnicodeDecodeError) as error:
         return UnreadableRun(folder.name, folder.root, f"{folder.state} cannot be read: {error}", None)
-    events = _milestones(folder.events)
+    events = read_milestones(folder.events)
     gone = state.status == "running" and not is_driven(folder)
     last_s = max(state.updated_s, _last_event_s(folder.events))
     running = state.status == "running" and not gone
@@ -143,22 +111,6 @@ def summarise(folder: RunFolder, *, now_s: float | None = None) -> RunSummary | 
         resume=None if running or state.status == "done" else _resume_command(folder, state),
         stages=stages,
     )
-
-
-def read_history(folder: RunFolder) -> list[AttemptHistory]:
-    """Every attempt of every stage, in order. Raises `StorageError` when `state.json` cannot be read."""
-    state = folder.read_state()
-    events = _milestones(folder.events)
-    return [
-        AttemptHistory(
-            stage=number,
-            attempt=attempt,
-            log=folder.stage(number).log(attempt.number),
-            events=tuple(e for e in events if (e.stage, e.attempt) == (number, attempt.number)),
-        )
-        for number, stage in sorted(state.stages.items())
-        for attempt in stage.attempts
-    ]
 
 
 def is_driven(folder: RunFolder) -> bool:
@@ -191,8 +143,9 @@ def _resume_command(folder: RunFolder, state: RunState) -> str:
 
 
 def _stage(folder: RunFolder, number: Stage, state: RunState, events: list[Event], until_s: float) -> StageSummary:
-    stage, weights = state.stages[number], folder.stage(number).best
-    epochs, stopped_early = _standing_epochs([event for event in events if event.stage == number])
+    stage, paths = state.stages[number], folder.stage(number)
+    told = [event for event in events if event.stage == number]
+    epochs, stopped_early = _standing_epochs(told)
     measured = [epoch for epoch in epochs if not math.isnan(epoch.fitness)]
     best = max(measured, key=lambda epoch: epoch.fitness, default=None)
     return StageSummary(
@@ -203,9 +156,15 @@ def _stage(folder: RunFolder, number: Stage, state: RunState, events: list[Event
         epochs_done=stage.epochs_done,
         stopped_early=stopped_early,
         metrics=stage.metrics or (best.metrics if best else {}),
-        seconds=_seconds(stage, [event for event in events if event.stage == number], until_s),
-        weights=weights if weights.exists() else None,
+        seconds=_seconds(stage, told, until_s),
+        weights=paths.best if paths.best.exists() else None,
+        goes_on_at=_position(told) if paths.has_checkpoint and stage.status != "done" else None,
     )
+
+
+def _position(events: list[Event]) -> Position | None:
+    """From the events, not from state.json: a training whose supervisor was killed still saves its state."""
+    return next((position for event in reversed(events) if (position := Position.told_by(event))), None)
 
 
 def _standing_epochs(events: list[Event]) -> tuple[list[EpochDone], bool]:
@@ -235,16 +194,6 @@ def _seconds(stage: StageState, events: list[Event], until_s: float) -> float:
         end = until_s if attempt is stage.attempts[-1] else max(told, default=attempt.started_s)
         total += max(0.0, (attempt.ended_s or end) - attempt.started_s)
     return total
-
-
-def _milestones(path: Path) -> list[Event]:
-    """Every event but the batches, which are nearly all of a long run's lines and say nothing about its history."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            parsed = [parse_event(line) for line in stream if '"event":"batch"' not in line]
-    except FileNotFoundError:
-        return []
-    return [event for event in parsed if event is not None]
 
 
 def _last_event_s(path: Path) -> float:

@@ -10,23 +10,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sainet.protocol import EpochDone, Metrics, Stage
-from sainet.report.runs import AttemptHistory, RunSummary, StageSummary, UnreadableRun
-from sainet.state import Attempt, Status
+from sainet.protocol import Metrics, Stage
+from sainet.report.runs import RunSummary, StageSummary, UnreadableRun
+from sainet.state import Status
 
 __all__ = [
     "ago",
-    "attempt_dict",
-    "attempt_text",
     "duration",
     "gib",
     "metrics_text",
+    "mib",
     "moment",
     "near",
+    "plain",
     "profile_text",
     "run_dict",
     "runs_table",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _GIB = 1024**3
+_MIB = 1024**2
 _WIDE = 110
 """Columns that the table of runs needs for one line a run."""
 _METRICS = {"precision": "precision", "recall": "recall", "map50": "mAP50", "map50-95": "mAP50-95"}
@@ -51,6 +53,11 @@ _STYLES: dict[Status, str] = {
 def gib(size_bytes: int) -> str:
     """The number of GiB, to a tenth, without the unit."""
     return f"{size_bytes / _GIB:.1f}"
+
+
+def mib(size_bytes: int) -> str:
+    """The number of MiB, without the unit."""
+    return f"{size_bytes / _MIB:.0f}"
 
 
 def duration(seconds: float) -> str:
@@ -101,14 +108,17 @@ def status_text(run: RunSummary | UnreadableRun, gap: str = " ") -> Text:
 
 
 def stage_table(stages: Sequence[StageSummary], *, here: Path) -> Group:
-    """How each stage went, and below it where its best weights are: relative to `here`, if they are below that."""
+    """How each stage went, and below it where its best weights are (relative to `here`, if they are below that) and
+    where its exact state stands.
+    """
     table = _table("stage", "status")
     for column in ("epochs", *_METRICS.values(), "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for stage in stages:
         figures = [_figure(stage.metrics, name) for name in _METRICS]
         table.add_row(str(stage.stage), _status(stage.status), _epochs(stage), *figures, duration(stage.seconds))
-    return Group(table, *(_weights(stage, here) for stage in stages if stage.weights))
+    weights = (_weights(stage, here) for stage in stages if stage.weights)
+    return Group(table, *weights, *(_checkpoint(stage) for stage in stages if stage.goes_on_at))
 
 
 def runs_table(runs: Sequence[RunSummary | UnreadableRun], *, now_s: float, width: int) -> Table:
@@ -127,51 +137,21 @@ def runs_table(runs: Sequence[RunSummary | UnreadableRun], *, now_s: float, widt
     return table
 
 
-def attempt_text(history: AttemptHistory, *, running: bool, here: Path) -> Text:
-    """What happened in one attempt, a few lines; `running` if it goes on at this moment."""
-    attempt, text = history.attempt, Text()
-    text.append(f"stage {history.stage}, attempt {attempt.number}", style="bold")
-    text.append(f"  {moment(attempt.started_s)}  {_end(attempt, running)}\n")
-    if attempt.reason:
-        text.append(f"  {attempt.reason}\n")
-    if history.epochs:
-        text.append(f"  {_epochs_text(history.epochs)}\n")
-    for warning in history.warnings:
-        text.append("  warning: ", style="yellow").append(f"{warning.message}\n")
-    for failure in history.failures:
-        text.append("  failed: ", style="bold red").append(f"{failure.message}\n")
-        if failure.hint:
-            text.append("    hint: ", style="cyan").append(f"{failure.hint}\n")
-    return text.append(f"  log: {near(history.log, here)}")
-
-
 def run_dict(run: RunSummary | UnreadableRun) -> dict[str, Any]:
     """A run for JSON; one that cannot be read has the status `unreadable` and says why in `problem`."""
     status = {"status": "unreadable"} if isinstance(run, UnreadableRun) else {}
-    return {key: _plain(value) for key, value in (asdict(run) | status).items()}
+    return {key: plain(value) for key, value in (asdict(run) | status).items()}
 
 
-def attempt_dict(history: AttemptHistory) -> dict[str, Any]:
-    """An attempt for JSON, with its epochs, warnings and failures. Epochs count from 0, as in `events.jsonl`."""
-    shown = {"time_s", "exit_code", "message", "hint"}
-    values = {
-        "stage": history.stage,
-        **history.attempt.model_dump(),
-        "log": history.log,
-        "epochs": [event.model_dump(exclude={"event", "stage", "attempt"}) for event in history.epochs],
-        "warnings": [event.model_dump(include=shown) for event in history.warnings],
-        "failures": [event.model_dump(include=shown) for event in history.failures],
-    }
-    return {key: _plain(value) for key, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    """The same value of things that JSON has: no paths, and no NaN of a training that diverged."""
+def plain(value: Any) -> Any:
+    """The same value of things that JSON has: no models, no paths, and no NaN of a training that diverged."""
     match value:
+        case BaseModel():
+            return plain(value.model_dump())
         case dict():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case Path():
             return str(value)
         case float() if not math.isfinite(value):
@@ -200,20 +180,9 @@ def _weights(stage: StageSummary, here: Path) -> Text:
     return Text.assemble((f"stage {stage.stage} weights  ", "bold"), path, overflow="fold")
 
 
-def _end(attempt: Attempt, running: bool) -> str:
-    if attempt.ended_s is None:
-        return "running" if running else "its end was not recorded"
-    code = "" if attempt.exit_code is None else f"  exit code {attempt.exit_code}"
-    return f"{duration(attempt.ended_s - attempt.started_s)}{code}"
-
-
-def _epochs_text(epochs: Sequence[EpochDone]) -> str:
-    first, last = epochs[0], epochs[-1]
-    best = next((epoch for epoch in reversed(epochs) if epoch.is_best), None)
-    span = f"epoch {first.epoch + 1}" if first is last else f"epochs {first.epoch + 1} to {last.epoch + 1}"
-    text = f"{span} of {last.epochs}"
-    figures = metrics_text(best.metrics, ("map50", "map50-95")) if best else ""
-    return f"{text}, best {best.epoch + 1}: {figures}" if best else text
+def _checkpoint(stage: StageSummary) -> Text:
+    at = stage.goes_on_at.text(stage.epochs) if stage.goes_on_at else "none"
+    return Text.assemble((f"stage {stage.stage} checkpoint  ", "bold"), at)
 
 
 def _status(status: Status) -> Text:

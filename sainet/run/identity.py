@@ -7,7 +7,16 @@ from sainet.config.resolve import Resolved
 from sainet.errors import UsageError, combined
 
 _SECTIONS = ("data", "weights", "schedule", "optim", "augment", "loss", "train")
-_FREE = frozenset({"train.device", "train.save_period", "train.plots", "schedule.patience"})
+_FREE = frozenset(
+    {
+        "train.device",
+        "train.save_period",
+        "train.plots",
+        "train.checkpoint_minutes",
+        "train.micro_batch",  # the same gradient, in less memory; BatchNorm's statistics are the pieces'
+        "schedule.patience",
+    }
+)
 """Keys of these sections that may change between two attempts; those of other sections all may."""
 
 

@@ -1,5 +1,6 @@
 """Everything that can be known before the start about one stage: its data, its weights, and what stands against it."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +9,12 @@ from sainet.config.resolve import Resolved
 from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.data.source import DataSource, data_plan, read_source
 from sainet.errors import Problem, RefusedError, SainetError, StorageError, UsageError, WeightsError, combined
+from sainet.hardware.gpu import visible_gpus
 from sainet.hardware.machine import Machine
 from sainet.protocol import DataPlan
 from sainet.run.admission import refusals
-from sainet.run.arguments import usable_workers
+from sainet.run.arguments import usable_val_workers, usable_workers
+from sainet.run.launch import environment
 from sainet.run.weights import find_weights, is_checkpoint
 
 
@@ -21,6 +24,7 @@ class Preflight:
 
     resolved: Resolved
     workers: int
+    val_workers: int
     source: DataSource | None = None
     data: DataPlan | None = None
     weights: str | None = None
@@ -65,17 +69,23 @@ class Standing:
 
 def inspect(resolved: Resolved, machine: Machine, folder: Path, standing: Standing, *, force: bool) -> Preflight:
     """Look at the data, the weights and the machine for one stage. Raises nothing that is about them."""
-    typed = resolved.origin("loader.workers").typed_by_user
-    workers, lowered = usable_workers(resolved.config, machine.cpus, typed_by_user=typed)
-    found = Preflight(resolved, workers, warnings=list(resolved.warnings))
-    if lowered:
-        found.warnings.append(lowered)
-    visible = sum(gpu.visible for gpu in machine.gpus.gpus)
-    found.refusals = refusals(resolved, visible, force=force)
+    found = by_settings(resolved, machine.cpus)
+    environ = environment(os.environ, resolved.config.env)
+    found.refusals = refusals(resolved, visible_gpus(machine.gpus, environ), environ, force=force)
     _inspect_data(found, force=force)
     _inspect_weights(found, folder, standing)
     _inspect_continuity(found, standing)
     return found
+
+
+def by_settings(resolved: Resolved, cpus: int) -> Preflight:
+    """What the settings and the machine's CPU threads tell by themselves: workers and warnings."""
+    config = resolved.config
+    typed, val_typed = (resolved.origin(f"{key}.workers").typed_by_user for key in ("loader", "loader.val"))
+    workers, lowered = usable_workers(config, cpus, typed_by_user=typed)
+    val_workers, val_lowered = usable_val_workers(config, cpus, training_workers=workers, typed_by_user=val_typed)
+    warnings = [*resolved.warnings, *(text for text in (lowered, val_lowered) if text)]
+    return Preflight(resolved, workers, val_workers, warnings=warnings)
 
 
 def classes_of(data: DataPlan) -> dict[str, str]:

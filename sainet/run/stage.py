@@ -2,17 +2,17 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sainet.errors import Interrupted, SainetError, StorageError, error_for_exit_code
-from sainet.files import LineTail, last_lines, replace_text
+from sainet.errors import GuardStopError, Interrupted, SainetError, StorageError
+from sainet.files import LineTail, replace_text
 from sainet.hardware.process import end_group, process_started_s
 from sainet.hardware.ram import read_ram
 from sainet.protocol import (
+    CheckpointSaved,
     EpochDone,
     Event,
     Orders,
@@ -30,14 +30,16 @@ from sainet.protocol import (
     parse_event,
 )
 from sainet.run.arguments import loader_plan, shape, trainer_arguments, val_loader_plan
+from sainet.run.ending import Remains, failure, stop_reason
 from sainet.run.launch import start
 from sainet.run.preflight import Preflight, classes_of
 from sainet.run.signals import Caught
-from sainet.state import Attempt, RunFolder, RunState, StageFolder, StageState
+from sainet.state import Attempt, Position, RunFolder, RunState, StageFolder, StageState
 
 _POLL_S = 0.2
 _MEMORY_EVERY_S = 1.0
-_STOP_GRACE_S = 15.0
+_STOP_GRACE_S = 25.0
+"""For the running batch and its checkpoint: Kubernetes and SLURM kill 30 s after their SIGTERM."""
 _SAME_PROCESS_S = 2.0
 
 
@@ -82,7 +84,7 @@ class StageRun:
             self.folder.write_state(self.state)
             self._say(StageStarted(stage=self.stage, attempt=attempt.number, pid=process.pid, resumed=plan.resume))
             self._watch(process, tail)
-            self._stop(process)
+            self._stop(process, tail)
         except Exception as error:  # ours, not the training's: say so before the training is ended
             attempt.reason = f"the supervisor failed: {type(error).__name__}: {error}"
             with contextlib.suppress(StorageError, OSError):
@@ -138,7 +140,7 @@ class StageRun:
             engine=config.train.engine,
             shape=shape(config.train.imgsz),
             loader=loader_plan(config, workers=found.workers),
-            val_loader=val_loader_plan(config, workers=found.workers),
+            val_loader=val_loader_plan(config, workers=found.val_workers),
             micro_batch=config.train.micro_batch,
             tf32=config.train.tf32,
             cudnn_benchmark=config.train.cudnn_benchmark,
@@ -162,8 +164,11 @@ class StageRun:
                 self.view.show_memory(ram.working_set_bytes, ram.limit_bytes)
             time.sleep(_POLL_S)
 
-    def _stop(self, process: "subprocess.Popen[bytes]") -> None:
-        """Ask the training to end itself, and give it time; a second signal to us cuts that short."""
+    def _stop(self, process: "subprocess.Popen[bytes]", tail: LineTail) -> None:
+        """Ask the training to save its state and end, and give it time; a second signal to us cuts that short.
+
+        Its loader workers are not asked: it needs them until then, and they end with it.
+        """
         if process.poll() is not None:
             return
         self.view.handle(
@@ -173,9 +178,10 @@ class StageRun:
                 message=f"stopping; at most {_STOP_GRACE_S:g} s (the same signal again ends it at once)",
             )
         )
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()
         deadline_s = time.monotonic() + _STOP_GRACE_S
         while process.poll() is None and self.caught.times < 2 and time.monotonic() < deadline_s:
+            self._read(tail)
             time.sleep(_POLL_S)
 
     def _read(self, tail: LineTail) -> None:
@@ -186,9 +192,12 @@ class StageRun:
                 self.view.handle(event)
 
     def _take(self, event: Event) -> None:
+        self.record.goes_on_at = Position.told_by(event) or self.record.goes_on_at
         match event:
             case TrainingStarted():
-                self.record.epochs = event.epochs
+                self.record.epochs, self.record.epochs_done = event.epochs, event.first_epoch
+            case CheckpointSaved():
+                self.folder.write_state(self.state)
             case EpochDone():
                 self.record.epochs_done = event.epoch + 1
                 self.folder.write_state(self.state)
@@ -209,7 +218,7 @@ class StageRun:
         if self._done is not None:  # everything is on disk, however the process ended afterwards
             return self._finish(attempt, self._done)
         if self.caught.number is not None:
-            raise self._interrupted(attempt, self.caught.number)
+            raise self._interrupted(attempt, self.caught.number, returncode)
         raise self._failure(attempt, returncode)
 
     def _finish(self, attempt: Attempt, done: TrainingDone) -> StageState:
@@ -222,19 +231,20 @@ class StageRun:
         self.view.handle(event)
         return self.record
 
-    def _interrupted(self, attempt: Attempt, number: int) -> SainetError:
-        name = "Ctrl-C" if number == 2 else "SIGTERM"
-        self.record.status, attempt.reason = "interrupted", f"asked to stop ({name})"
+    def _interrupted(self, attempt: Attempt, number: int, returncode: int) -> SainetError:
+        self.record.status, attempt.reason = "interrupted", stop_reason(number, returncode)
         self.folder.write_state(self.state)
         self._say(StageInterrupted(stage=self.stage, attempt=attempt.number, signal_number=number))
-        kept = f"{self.record.epochs_done} epochs are kept" if self.paths.last.exists() else "no epoch was finished"
+        remains = self._remains()
         return Interrupted(
-            f"stage {self.stage} was asked to stop ({name}); {kept}", signal_number=number, hint=self._how_to_resume()
+            f"stage {self.stage} was {attempt.reason}; {remains}",
+            signal_number=number,
+            hint=remains.how_to_resume,
         )
 
     def _failure(self, attempt: Attempt, returncode: int) -> SainetError:
-        self.record.status = "failed"
-        error = self._diagnose(attempt, returncode)
+        error = failure(returncode, self._failed, self.paths.log(attempt.number), self._remains())
+        self.record.status = "interrupted" if isinstance(error, Interrupted | GuardStopError) else "failed"
         attempt.reason = error.message
         self.folder.write_state(self.state)
         self._say(
@@ -248,27 +258,5 @@ class StageRun:
         )
         return error
 
-    def _diagnose(self, attempt: Attempt, returncode: int) -> SainetError:
-        log = self.paths.log(attempt.number)
-        if self._failed is not None:
-            kind = error_for_exit_code(self._failed.exit_code)
-            hint = self._failed.hint or f"the whole log: {log}"
-            return kind(self._failed.message, where=self._failed.where, hint=hint)
-        if returncode == 143 or returncode == -15:
-            return Interrupted(
-                "somebody else asked the training process to stop (SIGTERM)",
-                signal_number=15,
-                hint=self._how_to_resume(),
-            )
-        if returncode < 0:
-            return SainetError(
-                f"the training process was killed by signal {-returncode}"
-                + (" (SIGKILL: often the kernel, out of memory)" if returncode == -9 else ""),
-                hint=f"{self._how_to_resume()}; the log: {log}",
-            )
-        last = next((line for line in reversed(last_lines(log, 20)) if line.strip()), "it said nothing")
-        return SainetError(f"the training process ended with {returncode}: {last}", hint=f"the whole log: {log}")
-
-    def _how_to_resume(self) -> str:
-        extra = "" if self.state.command == "full-workflow" else " --resume"
-        return f"the same command{extra} goes on from there"
+    def _remains(self) -> Remains:
+        return Remains(self.state.command, self.paths, self.record)

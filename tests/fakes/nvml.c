@@ -6,6 +6,7 @@
  *   driver <version> <cuda>                      driver version, and CUDA as NVML writes it (12040 is 12.4)
  *   gpu <total MiB> <used MiB> <code> <name>     one device; a code other than 0 is what its queries return
  *                                                (15: lost, 3: not supported)
+ *   capability <gpu> <major> <minor>             a device's compute capability; without this line it is not supported
  *   process <gpu> <pid> <used MiB>               a process that computes on a device
  *   processes <code>                             asking for processes returns this code
  *
@@ -15,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, VERSION_MISMATCH = 25 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, VERSION_MISMATCH = 25 };
 enum { MAX_GPUS = 16, MAX_PROCESSES = 64 };
 #define MIB (1024ULL * 1024ULL)
 
 typedef unsigned long long bytes;
-typedef struct { bytes total, used; int code; char name[96]; } gpu;
+typedef struct { bytes total, used; int code, major, minor; char name[96]; } gpu;
 typedef struct { unsigned gpu, pid; bytes used; } process;
 typedef struct { int init, cuda, hidden, gpus, processes; char driver[80]; gpu gpu[MAX_GPUS]; process process[MAX_PROCESSES]; } script;
 
@@ -34,11 +35,17 @@ static int started;
 static void read_line(script *s, char *line) {
     gpu *g = &s->gpu[s->gpus];
     process *p = &s->process[s->processes];
+    unsigned number;
+    int major, minor;
     sscanf(line, "init %d", &s->init);
     sscanf(line, "processes %d", &s->hidden);
     sscanf(line, "driver %79s %d", s->driver, &s->cuda);
     if (s->gpus < MAX_GPUS && sscanf(line, "gpu %llu %llu %d %95[^\n]", &g->total, &g->used, &g->code, g->name) == 4)
         s->gpus++;
+    if (sscanf(line, "capability %u %d %d", &number, &major, &minor) == 3 && number < (unsigned)s->gpus) {
+        s->gpu[number].major = major;
+        s->gpu[number].minor = minor;
+    }
     if (s->processes < MAX_PROCESSES && sscanf(line, "process %u %u %llu", &p->gpu, &p->pid, &p->used) == 3)
         s->processes++;
 }
@@ -102,6 +109,15 @@ int nvmlDeviceGetUUID(void *handle, char *text, unsigned size) {
     const gpu *g;
     int code = find(&s, handle, &g);
     if (code == OK) snprintf(text, size, "GPU-%ld0000000-fake", (long)handle - 1);
+    return code;
+}
+
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
+    script s = load();
+    const gpu *g;
+    int code = find(&s, handle, &g);
+    if (code == OK && !g->major) code = NOT_SUPPORTED;
+    if (code == OK) *major = g->major, *minor = g->minor;
     return code;
 }
 

@@ -1,0 +1,123 @@
+"""The line that an event of a run leaves for good, on a terminal and in a log."""
+
+from signal import Signals
+
+from rich.text import Text
+
+from sainet.protocol import (
+    CheckpointSaved,
+    EpochDone,
+    Event,
+    OrdersApplied,
+    ProcessFailed,
+    Resumed,
+    StageDone,
+    StageFailed,
+    StageInterrupted,
+    StageStarted,
+    TrainingDone,
+    TrainingStarted,
+    Warned,
+)
+from sainet.report.tables import duration, metrics_text, mib
+from sainet.state import Position
+
+__all__ = ["changes_text", "losses_text", "position_text", "told_line"]
+
+
+def told_line(event: Event, *, images_per_s: float | None, epochs: int, unicode: bool) -> list[Text] | None:
+    """The line in parts, the most important first; None if the event leaves none.
+
+    `images_per_s` and `epochs` are of the stage so far: its speed in this epoch, and how many epochs it has.
+    """
+    match event:
+        case StageStarted():
+            return [Text(f"attempt {event.attempt}" + (", resumed" if event.resumed else ""))]
+        case Resumed():
+            return [_labelled("found", "green" if event.exact else "yellow", event.found)]
+        case TrainingStarted():
+            return _start(event)
+        case EpochDone():
+            return _epoch(event, images_per_s, unicode)
+        case CheckpointSaved(reason="order" | "stop"):  # those at intervals and of epochs only go without saying
+            return _saved(event, epochs)
+        case OrdersApplied() if event.changes:
+            return [Text(f"order {event.number}: {changes_text(event)}")]
+        case TrainingDone():
+            early = ", then patience ran out" if event.stopped_early else ""
+            return [Text(f"trained {event.epochs_trained} epochs{early}")]
+        case Warned():
+            return [_labelled("warning", "yellow", event.message)]
+        case ProcessFailed() | StageFailed():
+            hint = f"\n  hint: {event.hint}" if event.hint else ""
+            return [_labelled("failed", "bold red", f"{event.message} [exit code {event.exit_code}]{hint}")]
+        case StageDone():
+            figures = metrics_text(event.metrics)
+            return [Text("done", style="green"), *([Text(figures)] if figures else []), Text(str(event.weights))]
+        case StageInterrupted():
+            name = Signals(event.signal_number).name
+            return [Text(f"interrupted ({name}); it can be resumed", style="yellow")]
+    return None
+
+
+def losses_text(losses: dict[str, float], digits: int = 3) -> Text:
+    """Loss components by their short names, as `box 1.234 cls 0.812`."""
+    return Text(" ".join(f"{name.removesuffix('_loss')} {value:.{digits}f}" for name, value in losses.items()))
+
+
+def position_text(event: CheckpointSaved, epochs: int | None) -> str:
+    """Where a resume from that checkpoint goes on; `epochs` is how many the stage has, None where that is not known."""
+    return Position(epoch=event.epoch, batch=event.batch, batches=event.batches).text(epochs)
+
+
+def changes_text(event: OrdersApplied) -> str:
+    """What an order changed and from when on, as `workers 4 -> 2 from epoch 3, batch 121`."""
+    changes = ", ".join(f"{name} {_switch(old)} -> {_switch(new)}" for name, (old, new) in event.changes.items())
+    return f"{changes} from epoch {event.epoch + 1}, batch {event.batch + 1}"
+
+
+def _switch(value: int | bool) -> str:
+    return str(value) if type(value) is int else ("on" if value else "off")
+
+
+def _start(event: TrainingStarted) -> list[Text]:
+    fitted = f", {event.transferred} weights transferred" if event.transferred else ""
+    return [
+        Text(
+            f"training {event.epochs} epochs {_from(event)}of {event.batches} batches: {event.train_images} images, "
+            f"{event.val_images} to validate{fitted}"
+        )
+    ]
+
+
+def _from(event: TrainingStarted) -> str:
+    if event.first_batch >= event.batches:
+        return f"from the validation of epoch {event.first_epoch + 1}, "
+    if event.first_batch:
+        return f"from epoch {event.first_epoch + 1}, batch {event.first_batch + 1}, "
+    return f"from epoch {event.first_epoch + 1}, " if event.first_epoch else ""
+
+
+def _epoch(event: EpochDone, images_per_s: float | None, unicode: bool) -> list[Text]:
+    star = ("★" if unicode else "*") if event.is_best else " "
+    number = str(event.epoch + 1).rjust(len(str(event.epochs)))
+    parts = [
+        Text.assemble((star, "yellow"), f" epoch {number}/{event.epochs}"),
+        Text(metrics_text(event.metrics, ("map50",))),
+        Text(metrics_text(event.metrics, ("map50-95",))),
+        losses_text(event.losses, digits=2),
+        Text(duration(event.seconds)),
+    ]
+    if images_per_s is not None:
+        parts.append(Text(f"{images_per_s:.0f} img/s"))
+    return [part for part in parts if part]
+
+
+def _saved(event: CheckpointSaved, epochs: int) -> list[Text]:
+    size = f"{mib(event.written_bytes)} MiB in {event.seconds:.1f} s"
+    return [Text(f"checkpoint at {position_text(event, epochs or None)}: {size}")]
+
+
+def _labelled(label: str, style: str, message: str) -> Text:
+    # Messages may quote libraries that colour theirs; a log file must not get the escape sequences.
+    return Text.assemble((f"{label}:", style), " ", Text.from_ansi(message))
