@@ -1,17 +1,18 @@
 """A training that is left at any batch and taken up again is the training that never was: bit for bit."""
 
 import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from conftest import PlanMaker, TinySetMaker
-from engine_cases import all_of
+from conftest import PlanMaker, TinySetMaker, WorkerRunner
+from engine_cases import all_of, first, listing
 from exact_cases import LEARNING, attempt_after, differences, end_of, stopped_at, without_times
 
-from sainet.protocol import CheckpointSaved, Resumed, read_events
+from sainet.protocol import CheckpointSaved, ProcessFailed, Resumed, Warned, read_events
 
 pytestmark = pytest.mark.train
 
@@ -146,3 +147,111 @@ def test_a_resume_needs_neither_the_initial_weights_nor_last_pt(
     events = engine.train(attempt_after(plan, data, weights=weights, **LEARNING))
     assert (plan.weights_dir / "best.pt").exists()
     assert all_of(Resumed, events, attempt=2)[0].exact
+
+
+def test_a_stop_in_the_middle_of_a_validation_goes_on_with_that_validation(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sainet.engine.lifeline import Stopped
+
+    data = tiny_set(images=IMAGES)
+    whole = end_of(engine.training(plan_for(data, root=data.root / "whole", **LEARNING)))
+    plan = plan_for(data, root=data.root / "stopped", **LEARNING)
+    training = engine.training(plan)
+    validate = training.validate
+
+    def stop_in_epoch_1() -> Any:
+        if training.epoch == 1:
+            raise Stopped
+        return validate()
+
+    monkeypatch.setattr(training, "validate", stop_in_epoch_1)
+    with pytest.raises(Stopped):
+        end_of(training)
+    resumed = end_of(engine.training(attempt_after(plan, data, **LEARNING)))
+    (told,) = all_of(Resumed, read_events(plan.events), attempt=2)
+    assert (told.epoch, told.batch) == (1, BATCHES)
+    assert differences(whole, {**resumed, "samples": training.samples + resumed["samples"]}) == []
+    assert without_times(whole["results"]) == without_times(resumed["results"])
+
+
+def test_an_epoch_that_ended_in_nan_is_trained_again_from_the_one_before(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_for(tiny_set(images=IMAGES), **LEARNING)
+    training = engine.training(plan)
+    backward, poisoned = training.backward, []
+
+    def poison_once(batch: dict[str, Any]) -> Any:
+        loss, items = backward(batch)
+        if training.epoch == 1 and training.loop.place.batch == BATCHES - 1 and not poisoned:
+            poisoned.append(True)
+            return loss * float("nan"), items
+        return loss, items
+
+    monkeypatch.setattr(training, "backward", poison_once)
+    ended = end_of(training)
+    trained = [(epoch, batch) for epoch, batch, _, _ in ended["samples"]]
+    assert trained.count((1, 0)) == 2, "epoch 1 was trained twice"
+    assert trained.count((0, 0)) == trained.count((2, 0)) == 1
+    warnings = [event.message for event in all_of(Warned, read_events(plan.events))]
+    assert any("epoch 2 ended in NaN" in message for message in warnings)
+
+
+@pytest.mark.parametrize("torn", ["both", "newest"])
+def test_a_torn_checkpoint_is_passed_over_and_two_end_the_attempt_with_everything_left_as_it_was(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, run_worker: WorkerRunner, torn: str
+) -> None:
+    data = tiny_set(images=IMAGES)
+    plan = plan_for(data, **LEARNING)
+    stopped_at(engine, plan, 2, 3)  # slots of the end of epoch 1, and of this stop
+    slots = sorted(plan.checkpoint_dir.iterdir())
+    assert [slot.name for slot in slots] == ["slot-0", "slot-1"]
+    newest = max(slots, key=lambda slot: slot.stat().st_mtime_ns)
+    for slot in slots if torn == "both" else [newest]:
+        content = bytearray(slot.read_bytes())
+        content[len(content) // 2] ^= 1
+        slot.write_bytes(content)
+    before = listing(plan.checkpoint_dir), listing(plan.weights_dir)
+    result = run_worker(attempt_after(plan, data, **LEARNING))
+    if torn == "both":
+        assert result.exit_code == 7, result.log
+        failed = first(ProcessFailed, result.events)
+        assert "slot-0" in failed.message
+        assert "slot-1" in failed.message
+        assert (listing(plan.checkpoint_dir), listing(plan.weights_dir)) == before
+    else:
+        assert result.exit_code == 0, result.log
+        (told,) = all_of(Resumed, result.events, attempt=2)
+        assert (told.epoch, told.batch) == (2, 0)
+        assert "checksum" in told.found
+
+
+def test_micro_batches_train_resume_and_are_told(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    data = tiny_set(images=IMAGES)
+    options: dict[str, Any] = {**LEARNING, "micro_batch": 3}
+    whole = end_of(engine.training(plan_for(data, root=data.root / "whole", **options)))
+    plain = end_of(engine.training(plan_for(data, root=data.root / "plain", **LEARNING)))
+    assert differences(whole["samples"], plain["samples"]) == []
+    first_losses = [state["results"].splitlines()[1].split(",")[2:5] for state in (whole, plain)]
+    assert [float(x) for x in first_losses[0]] == pytest.approx([float(x) for x in first_losses[1]], rel=0.2)
+    plan = plan_for(data, root=data.root / "stopped", **options)
+    stopped_at(engine, plan, 1, 2)
+    resumed = end_of(engine.training(attempt_after(plan, data, **options)))
+    assert differences(whole["model"], resumed["model"]) == []
+    warnings = [event.message for event in all_of(Warned, read_events(plan.events))]
+    assert any("in 3 pieces" in message and "at most 2 images" in message for message in warnings)
+
+
+def test_without_a_checkpoint_last_pt_is_gone_on_from_and_that_is_told(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    data = tiny_set(images=IMAGES)
+    plan = plan_for(data, **LEARNING)
+    stopped_at(engine, plan, 1, 4)
+    shutil.rmtree(plan.checkpoint_dir)
+    events = engine.train(attempt_after(plan, data, **LEARNING))
+    (told,) = all_of(Resumed, events, attempt=2)
+    assert (told.epoch, told.batch, told.exact) == (1, 0, False)

@@ -110,10 +110,18 @@ class ExactTraining(StageTraining):
         place = Place(*self.found.state["place"]) if self.found else Place(self.start_epoch, 0)
         self.found = None  # a copy of all tensors
         if self.plan.micro_batch > 1:
-            self.micro = MicroBatches(self.model, self.plan.micro_batch)
+            self._cut_batches(self.plan.micro_batch)
         keeper = Keeper(self.slots, self.reporter, self.plan.checkpoint_every_s)
         between = Between(self, keeper, OrderBook(self.plan.orders))
         return TrainingLoop(self, _Source(self.train_loader), between, place, self._last_step)
+
+    def _cut_batches(self, pieces: int) -> None:
+        self.micro = MicroBatches(self.model, pieces)
+        images = -(-self.train_loader.batch_size // pieces)
+        self.reporter.warn(
+            f"batches are computed in {pieces} pieces: the gradient is that of the whole batch, but BatchNorm takes "
+            f"its statistics from at most {images} images at a time"
+        )
 
     def save_model(self) -> bool:
         """As before, with the true shape in it: `predict` and `export` of the weights take it from there."""
