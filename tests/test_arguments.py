@@ -138,3 +138,10 @@ def test_the_predicted_time_comes_from_the_published_figure_of_this_very_batch_o
     assert (predicted_time(shm, 9600) or "").startswith("3.8 h for 110 epochs of your 9600 images")
     assert predicted_time(settle(profile="h200-shm", sets=["train.batch=64"]), None) is None
     assert predicted_time(settle(), 100) is None
+
+
+def test_a_predicted_time_says_when_its_figure_was_measured_at_another_size() -> None:
+    rectangle = predicted_time(settle(profile="h200-shm"), None) or ""
+    assert rectangle.endswith("; measured at 1440x1440, and 832x1440 has 0.58 times its pixels")
+    square = predicted_time(settle(profile="h200-shm", sets=["train.imgsz=1440"]), None) or ""
+    assert "measured at" not in square

@@ -135,6 +135,7 @@ class Reference(Section):
 
     source: str | None = Field(None, description="The document that the figures come from.")
     batch: int | None = Field(None, ge=1, description="The batch that they were measured at.")
+    imgsz: ImageSize | None = Field(None, description="The size that was really trained; null: that of the profile.")
     images: int | None = Field(None, ge=1, description="Training images of the run that was measured.")
     s_per_batch: Positive | None = None
     vram_gib: Positive | None = Field(None, description="Of one GPU.")
