@@ -18,6 +18,7 @@ from sainet.errors import DataError
 from sainet.hardware.process import group_members
 from sainet.protocol import (
     BatchDone,
+    CheckpointSaved,
     EpochDone,
     Event,
     Plan,
@@ -172,7 +173,10 @@ def test_a_resume_goes_on_with_the_next_epoch_and_a_finished_training_is_only_ev
         with pytest.raises(KeyboardInterrupt):
             resumed.train()
     _, events = attempt(2)
-    assert first(TrainingStarted, events).first_epoch == 1
+    (saved,) = [event for event in all_of(CheckpointSaved, stopped.result.events) if event.reason == "stop"]
+    started = first(TrainingStarted, events)
+    assert (started.first_epoch, started.first_batch) == (saved.epoch, saved.batch)
+    assert (started.first_epoch, started.first_batch) > (1, 0), "it goes on at the very next batch"
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2]
     assert [row["epoch"] for row in results(plan)] == ["1", "2", "3"]
     assert checkpoint(plan.weights_dir / "last.pt")["optimizer"] is not None

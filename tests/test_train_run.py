@@ -10,7 +10,7 @@ import pytest
 from running import SMALL, sainet
 
 from sainet.data.demo import write_demo
-from sainet.protocol import EpochDone, StageFailed, read_events
+from sainet.protocol import EpochDone, Resumed, StageFailed, TrainingStarted, read_events
 from sainet.state import RunFolder
 
 pytestmark = pytest.mark.train
@@ -100,30 +100,32 @@ def test_a_broken_image_stops_the_start_with_its_name_and_force_trains_without_i
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 30 MB: room for the first weights of a YOLOv8n, not for a second pair of them."""
+    """A disk of 110 MB: room for the weights and the exact states of a YOLOv8n's first epochs, not of its third."""
     folder = tmp_path / "disk"
     folder.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=30m") != 0:
+    if libc.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=110m") != 0:
         pytest.skip(f"cannot mount a small disk here: {os.strerror(ctypes.get_errno())}")
     yield folder
     libc.umount2(bytes(folder), 0)
 
 
-def test_a_full_disk_while_writing_weights_loses_nothing_and_can_be_resumed(
+def test_a_full_disk_loses_nothing_that_was_saved_and_can_be_resumed(
     demo: Path, tmp_path: Path, small_disk: Path
 ) -> None:
     arguments = stage_1(demo, "--runs-dir", str(small_disk), "--run", "full", "--epochs", "3")
     full = sainet(*arguments, cwd=tmp_path)
     assert full.returncode == 7, full.stderr
+    folder = RunFolder(small_disk / "full")
     assert "no space left while writing" in full.stderr
     assert "free some space" in full.stderr
+    assert sorted(path.name for path in folder.stage(1).checkpoint.iterdir()) == ["slot-0", "slot-1"]
 
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.mount(b"tmpfs", bytes(small_disk), b"tmpfs", _MS_REMOUNT, b"size=300m") == 0
-    folder = RunFolder(small_disk / "full")
-    assert folder.stage(1).last.exists(), "the first epoch fitted"
     done = sainet(*arguments, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    starts = [event.first_epoch for event in read_events(folder.events) if event.event == "training_started"]
-    assert starts == [0, 1], "the epoch that could not be written is trained again, and no other"
+    events = read_events(folder.events)
+    starts = [(event.first_epoch, event.first_batch) for event in events if isinstance(event, TrainingStarted)]
+    assert starts == [(0, 0), (2, 0)], "what could not be written is trained again, and nothing else"
+    assert [event.exact for event in events if isinstance(event, Resumed)] == [True]

@@ -9,8 +9,8 @@ import pytest
 from running import SMALL, interrupt, sainet, spawn, training_pid, wait_for, wait_until_alone
 
 from sainet.data.demo import write_demo
-from sainet.protocol import EpochDone, Event, Stage, TrainingDone, TrainingStarted, read_events
-from sainet.state import RunFolder
+from sainet.protocol import CheckpointSaved, EpochDone, Event, Stage, TrainingDone, TrainingStarted, read_events
+from sainet.state import Position, RunFolder
 
 EPOCHS = 8
 
@@ -55,7 +55,7 @@ def test_goes_on_after_kills_and_ctrl_c_in_stage(folder: RunFolder, stage: Stage
     output = process.communicate(timeout=30)[0]
     assert process.returncode == 1
     assert "killed by signal 9" in output
-    assert "goes on from there" in output
+    assert "the same command goes on" in output
     wait_until_alone(folder)
     assert folder.read_state().stages[stage].status == "failed"
 
@@ -77,6 +77,8 @@ def test_goes_on_after_kills_and_ctrl_c_in_stage(folder: RunFolder, stage: Stage
     wait_until_alone(folder)
     state = folder.read_state()
     assert state.stages[stage].status == "interrupted"
+    assert state.stages[stage].goes_on_at is not None
+    assert f"it goes on at {state.stages[stage].goes_on_at.text(EPOCHS)}" in output
     assert 0 < state.stages[stage].epochs_done < EPOCHS
 
     # and to the end
@@ -94,13 +96,16 @@ def test_goes_on_after_kills_and_ctrl_c_in_stage(folder: RunFolder, stage: Stage
 
 
 def every_epoch_stands(folder: RunFolder, stage: Stage) -> bool:
-    """Each attempt began where the weights of the one before ended, and the last one reached the end."""
+    """Each attempt began where the newest checkpoint of those before stood, and the last one reached the end."""
     events = [event for event in read_events(folder.events) if event.stage == stage]
+    kept: Position | None = None
     saved = 0
     for event in events:
         if isinstance(event, TrainingStarted):
-            # The epoch event follows the weights: a kill between the two leaves one more epoch than was told.
-            assert event.first_epoch in {saved, saved + 1}
+            # Killed before the first checkpoint, a training goes on from last.pt, or begins again.
+            assert Position.told_by(event) == kept or (kept is None and event.first_epoch <= 1)
+        if isinstance(event, CheckpointSaved):
+            kept = Position.told_by(event)
         if isinstance(event, EpochDone):
             saved = event.epoch + 1
     finished = [event for event in events if isinstance(event, TrainingDone)]

@@ -60,7 +60,7 @@ def capture(training: Any, place: Place, last_step: int) -> State:
         "nan_recoveries": training.nan_recovery_attempts,
         "results": _text(training.csv),
         "seconds": time.time() - training.train_time_start,
-        "random": _random_states(),
+        "random": _random_states(training.device),
     }
 
 
@@ -100,7 +100,7 @@ def restore(training: Any, state: State) -> tuple[Place, int]:
     if state["results"] is not None:
         training.csv.write_text(state["results"], encoding="utf-8")
     training.seconds_before = state["seconds"]
-    _set_random_states(state["random"])
+    _set_random_states(state["random"], device)
     return Place(*state["place"]), state["last_step"]
 
 
@@ -146,18 +146,19 @@ def _text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
-def _random_states() -> State:
+def _random_states(device: Any) -> State:
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of this process's own GPU: asking the others would open a context on each.
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
 
 
-def _set_random_states(states: State) -> None:
+def _set_random_states(states: State, device: Any) -> None:
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if device.type == "cuda" and states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -27,10 +27,6 @@ class Keeper:
         self._wait_s = every_s
         self._saved_s = time.monotonic()
 
-    def start(self) -> None:
-        """The first interval begins now."""
-        self._saved_s = time.monotonic()
-
     @property
     def due(self) -> bool:
         """Whether the interval has passed."""

@@ -26,7 +26,8 @@ _TORCH_FROM = (2, 4)
 _SHM_NEEDED_BYTES = 1 * _GIB
 _SHM_COMFORT_BYTES = 8 * _GIB
 _RAM_COMFORT_BYTES = 8 * _GIB
-# The exact state (weights, their average, the optimizer) is kept twice and best and last besides, per stage.
+# Per stage the exact state (weights, their average, the optimizer) is kept twice, and best and last besides; a third
+# state stands beside them while it is written.
 _DISK_NEEDED_BYTES = 5 * _GIB
 _CPUS_PER_GPU = 4
 _GPU_IDLE_BYTES = 1 * _GIB
