@@ -5,8 +5,8 @@
 
 One model, the same images and boxes, forward, loss and backward in FP32 on the CPU; rectangle and square take turns
 in one run. The rectangle is that of 1440x808 images: 832x1440 (height x width) for a side of 1440. Prints the ratios
-of pixels, of the bytes that go in, of the activations that are kept for backward, and of the time: its median over
-the rounds and its quartiles. At 1440 px a round takes half a minute on two cores.
+of pixels, of the bytes that go in, of the activations that are kept for backward, and of a step's time and CPU time:
+the median over the rounds and its quartiles. On a machine that does other work besides, go by the CPU time.
 """
 
 import argparse
@@ -39,14 +39,16 @@ def main() -> None:
         rectangle, square = rectangle_of(options.side), (options.side, options.side)
         batches = [batch_of(shape, options.batch) for shape in (rectangle, square)]
         kept = [kept_bytes(model, batch) for batch in batches]
-        times = [[step_s(model, batch) for batch in batches] for _ in range(options.rounds + 1)][1:]
+        steps = [[step_s(model, batch) for batch in batches] for _ in range(options.rounds + 1)][1:]
     print(f"{words(rectangle)} against {words(square)}, batch {options.batch}, {options.model}")
     print(f"{'pixels':<18} {ratio(math.prod(rectangle), math.prod(square)):.3f}")
     inputs = [batch["img"].nbytes for batch in batches]
     print(f"{'input bytes':<18} {ratio(*inputs):.3f}   {mib(inputs[0])} against {mib(inputs[1])}")
     print(f"{'saved activations':<18} {ratio(*kept):.3f}   {mib(kept[0])} against {mib(kept[1])}")
-    print(f"{'time of a step':<18} {spread([ratio(*pair) for pair in times])}   ", end="")
-    print(" against ".join(f"{statistics.median(own):.2f} s" for own in zip(*times, strict=True)))
+    for place, name in enumerate(("time of a step", "its CPU time")):
+        times = [[step[place] for step in pair] for pair in steps]
+        medians = [f"{statistics.median(own):.2f} s" for own in zip(*times, strict=True)]
+        print(f"{name:<18} {spread([ratio(*pair) for pair in times])}   {' against '.join(medians)}")
 
 
 def rectangle_of(side: int) -> tuple[int, int]:
@@ -77,12 +79,13 @@ def batch_of(shape: tuple[int, int], images: int) -> dict[str, torch.Tensor]:
     }
 
 
-def step_s(model: Any, batch: dict[str, torch.Tensor]) -> float:
+def step_s(model: Any, batch: dict[str, torch.Tensor]) -> tuple[float, float]:
+    """Seconds of one step, and seconds of CPU of all threads."""
     model.zero_grad(set_to_none=True)
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     loss, _ = model(batch)
     loss.sum().backward()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - began_cpu
 
 
 def kept_bytes(model: Any, batch: dict[str, torch.Tensor]) -> int:

@@ -211,7 +211,7 @@ class CheckpointSaved(_Event):
     epoch: int
     batch: int
     batches: int
-    reason: Literal["interval", "epoch", "order", "stop"]
+    reason: Literal["start", "interval", "epoch", "order", "stop"]
     written_bytes: int
     seconds: float
     """What the training waited for it."""

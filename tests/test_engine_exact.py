@@ -99,13 +99,14 @@ def test_a_cache_does_not_change_one_bit(
     assert differences(without, cached) == []
 
 
-def test_checkpoints_are_written_at_each_epochs_end_and_gone_when_the_stage_is_done(
+def test_checkpoints_are_written_before_the_first_batch_and_at_each_epochs_end_and_gone_when_the_stage_is_done(
     engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
 ) -> None:
     plan = plan_for(tiny_set(images=IMAGES), **LEARNING)
     events = engine.train(plan)
     saved = all_of(CheckpointSaved, events)
-    assert [(event.reason, event.epoch, event.batch) for event in saved] == [("epoch", n, 0) for n in (1, 2, 3)]
+    told = [(event.reason, event.epoch, event.batch) for event in saved]
+    assert told == [("start", 0, 0), ("epoch", 1, 0), ("epoch", 2, 0), ("epoch", 3, 0)]
     assert all(event.written_bytes > 10_000_000 and event.seconds > 0 for event in saved)
     assert not plan.checkpoint_dir.exists()
 

@@ -517,10 +517,11 @@ def test_a_step_keeps_as_much_less_as_the_rectangle_is_smaller() -> None:
     )
     lines = done.stdout.splitlines()
     assert "192x320 against 320x320, batch 1, yolov8n.yaml" in lines
-    shares = {line[:18].strip(): float(line[18:].split()[0]) for line in lines[-4:]}
+    shares = {line[:18].strip(): float(line[18:].split()[0]) for line in lines[-5:]}
     assert shares["pixels"] == shares["input bytes"] == 0.6
     assert shares["saved activations"] == pytest.approx(0.6, abs=0.01)
     assert shares["time of a step"] > 0
+    assert shares["its CPU time"] > 0
 
 
 # --- what is relied on

@@ -180,6 +180,7 @@ def test_the_events_tell_the_whole_training(watched: Watched) -> None:
     events = [event.event for event in watched.result.events if event.event != "warning"]
     assert events == [
         *["phase"] * 2,  # building the model, scanning labels
+        "checkpoint",  # before the first batch
         "training_started",
         *["phase", "batch", "phase", "epoch", "checkpoint"],  # training, then validating
         *["phase", "training_done"],

@@ -18,6 +18,13 @@ class Between:
         self.training, self.keeper, self.orders = training, keeper, orders
         self._kept: Place | None = None
 
+    def begin(self) -> None:
+        """Write the state before the first batch: from here on a kill at any moment leaves something exact.
+
+        A disk that is too small for it is found out now, and not in hours.
+        """
+        self._keep("start", Place(0, 0), -1)
+
     def before_batch(self, place: Place, last_step: int, *, stepped: bool) -> None:
         """Obey an order that is due; write the state when the interval has passed and no gradient is waiting."""
         order = self.orders.due(place.epoch, place.batch)

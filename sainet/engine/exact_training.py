@@ -108,11 +108,13 @@ class ExactTraining(StageTraining):
 
     def make_loop(self) -> TrainingLoop:
         place = Place(*self.found.state["place"]) if self.found else Place(self.start_epoch, 0)
+        keeper = Keeper(self.slots, self.reporter, self.plan.checkpoint_every_s)
+        between = Between(self, keeper, OrderBook(self.plan.orders))
+        if self.found is None and not self.resume:
+            between.begin()
         self.found = None  # a copy of all tensors
         if self.plan.micro_batch > 1:
             self._cut_batches(self.plan.micro_batch)
-        keeper = Keeper(self.slots, self.reporter, self.plan.checkpoint_every_s)
-        between = Between(self, keeper, OrderBook(self.plan.orders))
         return TrainingLoop(self, _Source(self.train_loader), between, place, self._last_step)
 
     def _cut_batches(self, pieces: int) -> None:

@@ -9,7 +9,7 @@ from sainet.engine.reporting import Reporter
 from sainet.engine.slots import Slots
 from sainet.protocol import CheckpointSaved
 
-Reason = Literal["interval", "epoch", "order", "stop"]
+Reason = Literal["start", "interval", "epoch", "order", "stop"]
 
 _BUDGET = 0.05
 """The largest share of the time that writing at intervals may take: on a slow disk they get longer."""

@@ -14,7 +14,8 @@ from types import FrameType
 from sainet.errors import RunLockedError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_GRACE_S = 5.0
+_GRACE_S = 25.0
+"""For the batch that is running and a checkpoint, as the supervisor gives."""
 _LOCK_WAIT_S = 60.0
 
 _stop_asked = threading.Event()

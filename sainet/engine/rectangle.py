@@ -54,6 +54,8 @@ class RectangleMosaic(Mosaic):  # type: ignore[misc]  # ultralytics has no types
     def __init__(self, dataset: Any, shape: Shape, p: float) -> None:
         super().__init__(dataset, imgsz=max(shape), p=p, n=4)
         self.shape = shape
+        # Upstream takes partners from all images when they are cached in RAM: a cache would change the training.
+        self.buffer_enabled = True
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Upstream's parameters with a `layout`: where each image, `labels` first, lies on the canvas."""

@@ -176,8 +176,8 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             self.test_loader.close()
 
     def _train(self) -> None:
-        self.loop = self.make_loop()
         self.train_time_start = time.time() - self.seconds_before
+        self.loop = self.make_loop()
         if self.args.close_mosaic:
             first = (self.epochs - self.args.close_mosaic) * len(self.train_loader)
             self.plot_idx.extend([first, first + 1, first + 2])
