@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """What a training step costs at a true rectangle, as a share of the square that Ultralytics trains instead.
 
-    python benchmarks/rectangle_cost.py [--side 1440] [--batch 2] [--rounds 5] [--model yolov8n.yaml]
+    python benchmarks/rectangle_cost.py [--side 1440] [--batch 2] [--rounds 10] [--threads 1] [--model yolov8n.yaml]
 
 One model, the same images and boxes, forward, loss and backward in FP32 on the CPU; rectangle and square take turns
 in one run. The rectangle is that of 1440x808 images: 832x1440 (height x width) for a side of 1440. Prints the ratios
 of pixels, of the bytes that go in, of the activations that are kept for backward, and of a step's time and CPU time:
-the median over the rounds and its quartiles. On a machine that does other work besides, go by the CPU time.
+the median over the rounds and its quartiles. One thread by default: several wait for each other wherever the machine
+does other work besides.
 """
 
 import argparse
@@ -30,9 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=1440)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", default="yolov8n.yaml")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         seal(Path(folder))
         model = build(options.model)
