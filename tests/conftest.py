@@ -1,6 +1,7 @@
 """Fixtures that train: tiny YOLO sets, plans for them, and the training process itself."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,29 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images here ({folder})")
     return folder
+
+
+DiskMaker = Callable[[str], Path]
+"""Makes an empty file system of a size that mount understands, e.g. 2m."""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[DiskMaker]:
+    """Real file systems to be filled up; only root may make them."""
+    made: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = tmp_path / f"disk-{len(made)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("not allowed to mount a tmpfs here")
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @dataclass(frozen=True)

@@ -253,8 +253,8 @@ def test_an_image_without_augmentation_is_whole_in_the_middle(
         assert sample["img"].shape == (3, *shape)
         assert len(sample["cls"]) == 3
         assert misfits(found_in(sample)) == []
-        black = (sample["img"] < 40).all(dim=0) | (sample["img"] > 200).any(dim=0)
-        rows, columns = black.any(dim=1).nonzero(), black.any(dim=0).nonzero()
+        covered = (sample["img"] < 40).all(dim=0) | (sample["img"] > 200).any(dim=0)
+        rows, columns = covered.any(dim=1).nonzero(), covered.any(dim=0).nonzero()
         middle = (rows.min() + rows.max() + 1) / 2, (columns.min() + columns.max() + 1) / 2
         assert torch.tensor(middle) == pytest.approx(torch.tensor(shape) / 2, abs=1)
         assert rows.max() - rows.min() + 1 == shape[0] or columns.max() - columns.min() + 1 == shape[1]

@@ -14,24 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import DiskMaker
 
 from sainet.engine.slots import Found, Slots
 from sainet.errors import StorageError
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB; only root may make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no mount here")
-    if made.returncode:
-        pytest.skip("not allowed to mount a tmpfs here")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -282,8 +268,9 @@ def test_a_state_of_other_software_is_intact_but_says_that_it_cannot_be_loaded(
 # --- writes that fail
 
 
-def test_a_full_disk_is_a_storage_error_and_both_slots_stay(small_disk: Path) -> None:
-    folder = two_states(small_disk / "checkpoint")
+def test_a_full_disk_is_a_storage_error_and_both_slots_stay(small_disk: DiskMaker) -> None:
+    disk = small_disk("2m")
+    folder = two_states(disk / "checkpoint")
     before = content(folder)
     (folder / ".slot-1.tmp").write_bytes(bytes(500_000))  # of a killed process
     with pytest.raises(StorageError, match="no space left while writing") as caught:
@@ -295,16 +282,17 @@ def test_a_full_disk_is_a_storage_error_and_both_slots_stay(small_disk: Path) ->
     assert Slots(folder).write({"step": 3}, epoch=0, batch=3).slot == 0  # and once there is room, it goes on
 
 
-def test_a_disk_that_is_full_at_any_page_is_a_storage_error(small_disk: Path) -> None:
+def test_a_disk_that_is_full_at_any_page_is_a_storage_error(small_disk: DiskMaker) -> None:
+    disk = small_disk("2m")
     """Wherever in its file torch.save is at that moment."""
-    folder, page = two_states(small_disk / "checkpoint"), os.sysconf("SC_PAGESIZE")
+    folder, page = two_states(disk / "checkpoint"), os.sysconf("SC_PAGESIZE")
     before = content(folder)
     state = {f"parameter {number}": torch.ones(number * 100) for number in range(12)}
     refused = 0
     for pages in range(100):
-        filler = small_disk / "filler"
+        filler = disk / "filler"
         with filler.open("wb") as stream:
-            room = os.statvfs(small_disk)
+            room = os.statvfs(disk)
             os.posix_fallocate(stream.fileno(), 0, room.f_bavail * room.f_frsize - pages * page)
         try:
             Slots(folder).write(state, epoch=0, batch=3)
@@ -317,10 +305,11 @@ def test_a_disk_that_is_full_at_any_page_is_a_storage_error(small_disk: Path) ->
     assert refused == -(-(folder / "slot-0").stat().st_size // page)
 
 
-def test_a_folder_that_cannot_be_written_is_a_storage_error(small_disk: Path) -> None:
-    folder = two_states(small_disk / "checkpoint")
+def test_a_folder_that_cannot_be_written_is_a_storage_error(small_disk: DiskMaker) -> None:
+    disk = small_disk("2m")
+    folder = two_states(disk / "checkpoint")
     before = content(folder)
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     with pytest.raises(StorageError, match="Read-only file system"):
         Slots(folder).write({"step": 3}, epoch=0, batch=3)
     with pytest.raises(StorageError, match="Read-only file system"):

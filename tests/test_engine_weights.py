@@ -1,14 +1,13 @@
 """Weights files: what is taken for one, and that none is ever half written."""
 
 import errno
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from conftest import PlanMaker, TinySetMaker
+from conftest import DiskMaker, PlanMaker, TinySetMaker
 
 from sainet.errors import StorageError, WeightsError
 
@@ -89,27 +88,17 @@ def test_a_full_disk_leaves_the_weights_of_the_epoch_before(
 
 def test_torchs_own_error_about_a_full_disk_is_a_storage_error_too(
     sealed_ultralytics: None,  # noqa: ARG001
-    tmp_path: Path,
+    small_disk: DiskMaker,
 ) -> None:
     """torch.save to a file, as stripping does it, says neither ENOSPC nor OSError."""
     from sainet.engine.checkpoint import whole_files
 
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no mount here")
-    if mounted.returncode:
-        pytest.skip("not allowed to mount a tmpfs here")
-    try:
-        (disk / "last.pt").write_bytes(b"old")
-        with pytest.raises(StorageError), whole_files(disk) as scratch:
-            torch.save(torch.zeros(1_000_000), scratch / "last.pt")
-        assert (disk / "last.pt").read_bytes() == b"old"
-        assert [path.name for path in disk.iterdir()] == ["last.pt"]
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)  # torch keeps the failed file open for a while
+    disk = small_disk("1m")
+    (disk / "last.pt").write_bytes(b"old")
+    with pytest.raises(StorageError), whole_files(disk) as scratch:
+        torch.save(torch.zeros(1_000_000), scratch / "last.pt")
+    assert (disk / "last.pt").read_bytes() == b"old"
+    assert [path.name for path in disk.iterdir()] == ["last.pt"]
 
 
 def test_last_pt_moves_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,30 +3,13 @@
 import errno
 import multiprocessing
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import DiskMaker
 
 from sainet.errors import StorageError
 from sainet.files import LineTail, append_line, last_lines, replace_text, replacing, storage_error
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB; only root may make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no mount here")
-    if made.returncode:
-        pytest.skip("not allowed to mount a tmpfs here")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
 
 # --- replacing
 
@@ -67,8 +50,9 @@ def test_the_content_reaches_the_disk_before_the_name(tmp_path: Path, monkeypatc
     assert order == [".state.json.tmp", "rename", tmp_path.name]
 
 
-def test_a_full_disk_is_a_storage_error_and_the_old_file_stays(small_disk: Path) -> None:
-    path = small_disk / "state.json"
+def test_a_full_disk_is_a_storage_error_and_the_old_file_stays(small_disk: DiskMaker) -> None:
+    disk = small_disk("64k")
+    path = disk / "state.json"
     replace_text(path, "old")
     with pytest.raises(StorageError, match="no space left while writing") as caught:
         replace_text(path, "x" * 100_000)
@@ -76,7 +60,7 @@ def test_a_full_disk_is_a_storage_error_and_the_old_file_stays(small_disk: Path)
     assert caught.value.hint is not None
     assert "--resume" in caught.value.hint
     assert path.read_text(encoding="utf-8") == "old"
-    assert list(small_disk.iterdir()) == [path]
+    assert list(disk.iterdir()) == [path]
 
 
 # --- errors
