@@ -158,7 +158,7 @@ class TrainingLoop:
                 self._train_again()
                 return False
             training.nan_recovery_attempts = 0
-            criterion = getattr(unwrap_model(training.model), "criterion", None)  # none yet after a resume right here
+            criterion: Any = getattr(unwrap_model(training.model), "criterion", None)  # none after a resume right here
             if hasattr(criterion, "update"):  # an end-to-end model's two heads; upstream does it before validating
                 criterion.update()
             losses = training.label_loss_items(training.tloss)
