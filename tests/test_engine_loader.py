@@ -12,11 +12,12 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from conftest import PlanMaker, TinySetMaker
 
 from sainet.engine.loader import TrainLoader, ValLoader
 from sainet.engine.order import EpochOrder, Sample
 from sainet.errors import SainetError
-from sainet.protocol import LoaderPlan
+from sainet.protocol import LoaderPlan, ProcessFailed, read_events
 
 IMAGES, BATCH, EPOCHS = 23, 4, 3
 
@@ -221,6 +222,12 @@ def test_an_error_of_the_data_stays_what_it_is(train_loader: Any) -> None:
         train_loader(2, Broken()).batch(0, 0)
 
 
+def _need_a_mount_namespace() -> None:
+    probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no mount namespace of its own here: {probe.stderr.decode().strip()}")
+
+
 FULL_SHM = """
 import sys, time
 sys.path.insert(0, {tests!r})
@@ -240,13 +247,28 @@ def test_a_full_dev_shm_is_told_at_once_instead_of_a_deadlock() -> None:
     script = FULL_SHM.format(tests=str(Path(__file__).parent))
     inside = 'mount -t tmpfs -o size=20m tmpfs /dev/shm && exec "$0" -c "$1"'
     command = ["unshare", "--mount", "sh", "-c", inside, sys.executable, script]
-    probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"no mount namespace of its own here: {probe.stderr.decode().strip()}")
+    _need_a_mount_namespace()
     ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert ended.stdout.startswith("StorageError /dev/shm is full"), ended.stdout + ended.stderr
     assert "docker run --shm-size" in ended.stdout
     assert float(ended.stdout.split()[-2]) < 20, "the time-out is 60 s"
+
+
+@pytest.mark.train
+def test_the_training_process_ends_with_what_the_loader_says(
+    tiny_set: TinySetMaker, plan_for: PlanMaker, tmp_path: Path
+) -> None:
+    """As the supervisor starts it, with a /dev/shm that holds less than a batch."""
+    plan = plan_for(tiny_set(images=64), batch=32, imgsz=320, loader={"workers": 2})
+    script = tmp_path / "start.sh"
+    script.write_text(f"mount -t tmpfs -o size=2m tmpfs /dev/shm && exec {sys.executable} -m sainet.engine.worker $1\n")
+    _need_a_mount_namespace()
+    command = ["unshare", "--mount", "sh", str(script), str(plan.attempt_dir / "plan.json")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 7, ended.stdout + ended.stderr
+    (failed,) = [event for event in read_events(plan.events) if isinstance(event, ProcessFailed)]
+    assert failed.message.startswith("/dev/shm is full: a worker of the training loader")
+    assert "loader.workers" in (failed.hint or "")
 
 
 # --- validation
@@ -275,8 +297,10 @@ def test_validation_that_is_left_early_leaves_no_worker() -> None:
 
 def test_a_failure_in_validation_names_its_own_settings() -> None:
     loader = ValLoader(Numbers(stuck_at=7), 5, plan(1, timeout_s=1.0, persistent_workers=False))
-    with pytest.raises(SainetError) as caught:
+    with pytest.raises(RuntimeError) as caught:
         list(loader)
-    assert "validation loader" in caught.value.message
-    assert "loader.val.timeout_s" in (caught.value.hint or "")
+    error = loader.explain(caught.value)
+    assert isinstance(error, SainetError)
+    assert "validation loader" in error.message
+    assert "loader.val.timeout_s" in (error.hint or "")
     assert workers_of_this_process() == [], "a stuck worker is ended too"

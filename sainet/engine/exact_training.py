@@ -84,6 +84,15 @@ class ExactTraining(StageTraining):
             return super().backward(batch)
         return self.micro.backward(batch, forward=partial(forward, self), scale=self.scaler.scale)
 
+    def _do_train(self) -> None:
+        try:
+            super()._do_train()
+        except RuntimeError as error:  # PyTorch raises it wherever the main thread is when a worker dies
+            for loader in (self.train_loader, self.test_loader):
+                if (told := loader.explain(error)) is not error:
+                    raise told from error
+            raise
+
     # --- keeping and resuming
 
     def look_back(self) -> None:

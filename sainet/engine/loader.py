@@ -83,6 +83,8 @@ class TrainLoader:
     epochs: int
     drop_last: bool = field(default=False, init=False)
     _stream: _Stream | None = field(default=None, init=False)
+    _last: _Stream | None = field(default=None, init=False)
+    """Closed or not: its workers can tell what ended them."""
     _next: tuple[int, int] = field(default=(-1, -1), init=False)
 
     def __len__(self) -> int:
@@ -109,6 +111,7 @@ class TrainLoader:
             self.close()
             last = self.epochs if self.plan.persistent_workers else epoch + 1
             self._stream = _Stream(self.dataset, _Keys(self.order, epoch, number, last), self.plan, "training")
+            self._last = self._stream
         batch = next(self._stream)
         self._next = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
         if self._next[1] == 0 and not self.plan.persistent_workers:
@@ -130,7 +133,7 @@ class TrainLoader:
 
     def explain(self, error: RuntimeError) -> Exception:
         """`StorageError` when /dev/shm is full, `SainetError` when a worker died or was too slow, else `error`."""
-        return error if self._stream is None else self._stream.explain(error)
+        return error if self._last is None else self._last.explain(error)
 
     def close(self) -> None:
         """End the workers."""
@@ -159,6 +162,7 @@ class ValLoader:
     dataset: Any
     batch_size: int
     plan: LoaderPlan
+    _last: _Stream | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -173,13 +177,16 @@ class ValLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         stream = _Stream(self.dataset, _InOrder(len(self.dataset), self.batch_size), self.plan, "validation")
+        self._last = stream
         try:
             for _ in range(len(self)):
                 yield next(stream)
-        except RuntimeError as error:
-            raise stream.explain(error) from error
         finally:
             stream.close()
+
+    def explain(self, error: RuntimeError) -> Exception:
+        """As the training's loader does."""
+        return error if self._last is None else self._last.explain(error)
 
     def close(self) -> None:
         """Nothing outlives an iteration."""
