@@ -76,7 +76,7 @@ def explain_failure(error: RuntimeError, workers: list[Any], plan: LoaderPlan, s
         )
     if "timed out" in text:
         return SainetError(
-            f"no batch came from the {split} loader within {plan.timeout_s:g} s ({shm_use()})",
+            f"no batch came from the {split} loader within {plan.timeout_s:g} s (/dev/shm: {shm_use()})",
             hint=f"slow storage: a larger {where}timeout_s; a full /dev/shm or RAM: fewer {where}workers",
         )
     killed = [f"pid {worker.pid}: {_name(-worker.exitcode)}" for worker in workers if (worker.exitcode or 0) < 0]
@@ -100,6 +100,6 @@ def shm_use() -> str:
     try:
         status = os.statvfs("/dev/shm")
     except OSError:
-        return "/dev/shm cannot be read"
+        return "it cannot be read"
     free, size = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    return f"{free / 2**20:.0f} of {size / 2**20:.0f} MiB free"
+    return f"it has {size / 2**20:.0f} MiB, {free / 2**20:.0f} of them free by now"
