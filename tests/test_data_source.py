@@ -122,6 +122,20 @@ def test_a_list_file_without_images_is_refused(root: Path) -> None:
     assert "has no images" in refused(root, "train: list.txt\nval: images/val\n" + NAMES).message
 
 
+@pytest.mark.parametrize("line", ["./images/train/a.jpg ", "./images/train/a.jpg\t", " ./images/train/a.jpg"])
+def test_blanks_around_a_listed_image_are_refused_because_ultralytics_leaves_it_out(root: Path, line: str) -> None:
+    listed = root / "list.txt"
+    listed.write_text(f"./images/val/d.jpg\n{line}\n./images/val/d.jpg\n", encoding="utf-8")
+    error = refused(root, "train: list.txt\nval: images/val\n" + NAMES)
+    assert "blanks around the name" in error.message
+    assert str(error).startswith(f"{listed}:2: ")
+
+
+def test_a_list_file_that_is_not_utf_8_is_refused(root: Path) -> None:
+    (root / "list.txt").write_bytes("./images/val/d.jpg\n./images/val/ü.jpg\n".encode("latin-1"))
+    assert "UTF-8" in refused(root, "train: list.txt\nval: images/val\n" + NAMES).message
+
+
 def test_a_single_image_is_refused_because_ultralytics_reads_it_as_a_list(root: Path) -> None:
     error = refused(root, "train: images/train/a.jpg\nval: images/val\n" + NAMES)
     assert error.message == f"`train` is one image: {root}/images/train/a.jpg"

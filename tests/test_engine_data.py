@@ -1,5 +1,6 @@
 """Labels and images as the training process takes them: what Ultralytics would change or drop is refused or told."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import Box, PlanMaker, TinySetMaker, WorkerRunner
 from engine_cases import all_of, dataset_of, first, listing
+from PIL import Image
 
 from sainet.errors import DataError, StorageError
 from sainet.protocol import (
@@ -263,3 +265,38 @@ def test_a_cache_that_does_not_fit_is_refused(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1, total=10))
     with pytest.raises(RefusedError, match=r"loader\.cache: ram does not fit"):
         dataset_of(engine, plan_for(data, cache="ram"))
+
+
+def test_a_disk_that_fills_up_while_images_are_cached_is_told(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upstream logs it and trains without the cache."""
+
+    def full(stream: Any, *_: Any, **__: Any) -> None:
+        stream.write(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("numpy.save", full)
+    plan = plan_for(tiny_set(), cache="disk")
+    with pytest.raises(StorageError, match="no space left while writing"):
+        dataset_of(engine, plan)
+    assert not list(plan.cache_dir.rglob("*.npy"))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(("workers", "cache"), [(0, False), (1, False), (0, "disk")])
+def test_an_image_that_passes_the_scan_and_does_not_decode_is_named(
+    tiny_set: TinySetMaker, plan_for: PlanMaker, run_worker: WorkerRunner, workers: int, cache: Any
+) -> None:
+    """The scan reads the head of a BMP only."""
+    data = tiny_set()
+    jpeg = data.images()[1]
+    image = jpeg.with_suffix(".bmp")
+    Image.open(jpeg).save(image)
+    jpeg.unlink()
+    image.write_bytes(image.read_bytes()[:5000])
+    result = run_worker(plan_for(data, loader={"workers": workers}, workers=workers, cache=cache))
+    failed = first(ProcessFailed, result.events)
+    assert (result.exit_code, failed.exit_code) == (5, 5)
+    assert failed.message == f"{image} is gone or does not decode"
+    assert failed.hint == "mend or remove it, and its label file"

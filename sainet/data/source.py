@@ -185,8 +185,24 @@ def _images_in(path: Path) -> int:
         pattern = f"{glob.escape(str(path))}/**/*.*"
         found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - rglob follows no links and finds hidden files
     else:
-        found = iter(path.read_text(encoding="utf-8-sig", errors="replace").splitlines())
+        found = iter(_listed(path))
     return sum(map(_is_image, found))
+
+
+def _listed(path: Path) -> list[str]:
+    """The lines of a list file. Raises `DataError` for what Ultralytics would leave out or cannot read."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").strip().splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError("a list of images must be UTF-8", where=str(path), hint="save it as UTF-8") from error
+    for number, line in enumerate(lines, start=1):
+        if line != line.strip() and _is_image(line):
+            raise DataError(
+                f"blanks around the name of an image, which Ultralytics would leave out: {line!r}",
+                where=f"{path}:{number}",
+                hint="remove the blanks",
+            )
+    return lines
 
 
 def _is_image(name: str) -> bool:

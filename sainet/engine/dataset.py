@@ -12,8 +12,10 @@ import numpy as np
 import ultralytics.data.utils as upstream
 from PIL import Image
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.utils.patches import imread
 
 from sainet.errors import DataError, RefusedError, StorageError
+from sainet.files import storage_error
 from sainet.protocol import DataPlan
 
 _SHOWN = 10
@@ -180,6 +182,26 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
             )
         return True
 
+    def cache_images_to_disk(self, i: int) -> None:
+        """Write image number `i` decoded, unless it is there; upstream would only log what cannot be written.
+
+        Raises `DataError` for an image that does not decode, `StorageError` when the disk is full.
+        """
+        path = self.npy_files[i]  # named after the image's size and time: never stale
+        if path.exists():
+            return
+        image = imread(self.im_files[i], flags=self.cv2_flag)
+        if image is None:
+            raise undecodable(self.im_files[i])
+        unfinished = path.with_suffix(".tmp")  # a file of the real name is always whole
+        try:
+            with unfinished.open("wb") as stream:
+                np.save(stream, image, allow_pickle=False)
+            unfinished.replace(path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise storage_error(error, path) from error
+
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
         """Upstream's estimate, but a cache that does not fit is refused rather than silently left out."""
         self._use_own_npy_files()
@@ -192,6 +214,11 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
     def _use_own_npy_files(self) -> None:
         """Decoded images lie in the cache folder. Upstream would write, renew and remove them beside the images."""
         self.npy_files = [self.cache_dir / "images" / f"{_digest(Path(path))}.npy" for path in self.im_files]
+
+
+def undecodable(image: str) -> DataError:
+    """For an image that passed the scan, which reads no more than the head of most formats."""
+    return DataError(f"{image} is gone or does not decode", hint="mend or remove it, and its label file")
 
 
 def _translate(label: dict[str, Any], class_map: Mapping[int, int]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from sainet.engine.loader_worker import Abandonable, explain_failure, new_flag, start_worker
+from sainet.engine.loader_worker import Abandonable, explain_failure, from_worker, new_flag, start_worker
 from sainet.engine.order import EpochOrder, Sample
+from sainet.errors import DataError
 from sainet.protocol import LoaderPlan
 
 Batch = dict[str, Any]
@@ -39,7 +40,10 @@ class _Stream:
             worker.terminate = worker.kill  # PyTorch's last resort; they do not listen to SIGTERM
 
     def __next__(self) -> Batch:
-        batch: Batch = next(self._batches)
+        try:
+            batch: Batch = next(self._batches)
+        except DataError as error:
+            raise from_worker(error) from None
         return batch
 
     def explain(self, error: RuntimeError) -> Exception:

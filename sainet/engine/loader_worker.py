@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from sainet.errors import SainetError, StorageError
+from sainet.errors import DataError, SainetError, StorageError
 from sainet.protocol import LoaderPlan
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -86,6 +86,14 @@ def explain_failure(error: RuntimeError, workers: list[Any], plan: LoaderPlan, s
             hint=f"mostly the kernel, out of memory: fewer {where}workers or a smaller {where}prefetch_factor",
         )
     return error
+
+
+def from_worker(error: DataError) -> DataError:
+    """`error` as the worker raised it: PyTorch raises it again with the worker's whole traceback as its message."""
+    if "in DataLoader worker process" not in error.message:
+        return error
+    message, _, hint = error.message.rpartition("DataError: ")[2].strip().partition("\n  hint: ")
+    return DataError(message, hint=hint or None)
 
 
 def _name(signal_number: int) -> str:

@@ -29,10 +29,12 @@ def seeded(seed: int, purpose: Purpose, *key: int) -> Iterator[None]:
     Afterwards they are as they were. CUDA's generators are left alone.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    words = np.random.SeedSequence([seed, purpose, *key]).generate_state(4)
-    random.seed(int.from_bytes(words.tobytes(), "little"))
-    np.random.seed(words)
-    torch.default_generator.manual_seed(int(words[0]) << 32 | int(words[1]))
+    words = np.random.SeedSequence([seed, purpose, *key]).generate_state(10)
+    # Words of its own for each: Python and NumPy make the same numbers from the same words, and an image's hue
+    # (NumPy) would then tell whether it became a mosaic (Python).
+    random.seed(int.from_bytes(words[:4].tobytes(), "little"))
+    np.random.seed(words[4:8])
+    torch.default_generator.manual_seed(int(words[8]) << 32 | int(words[9]))
     try:
         yield
     finally:

@@ -1,14 +1,13 @@
 """The images of sainet's own engine: every sample a pure function of the seed and of its `Sample`, at any shape."""
 
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from ultralytics.utils.patches import imread
 
-from sainet.engine.dataset import StageDataset
+from sainet.engine.dataset import StageDataset, undecodable
 from sainet.engine.order import Sample
 from sainet.engine.randomness import Purpose, seeded
 from sainet.engine.rectangle import fit_inside, make_rectangular
@@ -80,7 +79,7 @@ class SampledDataset(StageDataset):
         return loaded
 
     def _decoded(self, i: int) -> np.ndarray:
-        """The image as it is in the file, (H, W, 3) uint8 BGR."""
+        """The image as it is in the file, (H, W, 3) uint8 BGR. Raises `DataError` when it does not decode."""
         if self.cache == "disk":
             try:
                 cached: np.ndarray = np.load(self.npy_files[i])
@@ -89,5 +88,5 @@ class SampledDataset(StageDataset):
                 self.npy_files[i].unlink(missing_ok=True)
         image: np.ndarray | None = imread(self.im_files[i], flags=self.cv2_flag)
         if image is None:
-            raise FileNotFoundError(f"{Path(self.im_files[i])} is gone or does not decode any more")
+            raise undecodable(self.im_files[i])
         return image

@@ -83,6 +83,8 @@ def _give_up(plan: Plan, exit_code: int, message: str, hint: str | None, where: 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
+    if lines and "in DataLoader worker process" in lines[0]:
+        return lines[-1]  # the worker's own error; before it comes its traceback
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
