@@ -119,12 +119,12 @@ class Orders(Message):
     """
 
     version: Literal[1] = 1
-    number: int = 0
+    number: int = Field(default=0, ge=0)
     """Counts the orders of an attempt; 0 stands for none."""
     at: tuple[int, int] | None = None
     """(epoch, batch), both counted from 0: before this batch is fetched. None: at once."""
-    workers: int | None = None
-    prefetch_factor: int | None = None
+    workers: int | None = Field(default=None, ge=0)
+    prefetch_factor: int | None = Field(default=None, ge=1)
     pin_memory: bool | None = None
     checkpoint: bool = False
     """Write the exact state now."""

@@ -64,12 +64,12 @@ class Workflow:
     def stored_state(self, *, resume: bool) -> RunState | None:
         """What is known of the run. Raises `RunExistsError` or `UsageError` where `--resume` does not fit it."""
         if not self.folder.exists:
+            self._require_untouched()
             if resume:
                 raise UsageError(
                     f"there is no run {self.folder.name} to resume in {self.folder.root.parent}",
                     hint="sainet runs ls shows the runs; --run and --runs-dir name one",
                 )
-            self._require_untouched()
             return None
         if self.command == "train" and not resume:
             raise RunExistsError(

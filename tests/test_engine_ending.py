@@ -1,6 +1,7 @@
 """How the training process ends, how it goes on, and that it never outlives its supervisor or meets another."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import torch
 from conftest import PlanMaker, TinySet, TinySetMaker, WorkerResult, make_plan, make_tiny_set, worker_result
 from engine_cases import all_of, checkpoint, first, results, wait_for
 
-from sainet.errors import DataError
+from sainet.errors import DataError, SainetError
 from sainet.hardware.process import group_members
 from sainet.protocol import (
     BatchDone,
@@ -112,6 +113,46 @@ class Stopped(SimpleNamespace):
     result: WorkerResult
     seconds: float
     group: int
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("moment", "split"), [("on_train_batch_start", "training"), ("on_val_batch_start", "validation")]
+)
+def test_a_loader_worker_that_is_killed_is_told_wherever_the_training_is(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, moment: str, split: str
+) -> None:
+    """PyTorch raises its error from a signal handler: mostly while a batch is computed, not while one is fetched."""
+    plan = plan_for(tiny_set(images=16), loader={"workers": 1}, val_loader={"workers": 1}, **ARGUMENTS)
+    training = engine.training(plan)
+
+    def kill(_: object) -> None:
+        max(multiprocessing.active_children(), key=lambda worker: worker.pid or 0).kill()  # the newest
+        time.sleep(5)
+
+    training.add_callback(moment, kill)
+    with pytest.raises(SainetError, match=f"a worker of the {split} loader was killed .*SIGKILL"):
+        training.train()
+
+
+@pytest.mark.train
+def test_a_training_that_has_said_it_is_done_leaves_no_slots(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    """Nobody would remove them any more: a finished stage is not looked at again."""
+    plan = plan_for(tiny_set(images=4), epochs=1, batch=2)
+    training = engine.training(plan)
+    left: list[bool] = []
+    emit = training.reporter.emit
+
+    def look(event: Event) -> None:
+        if isinstance(event, TrainingDone):
+            left.append(plan.checkpoint_dir.exists())
+        emit(event)
+
+    training.reporter.emit = look
+    training.train()
+    assert left == [False]
 
 
 ARGUMENTS = {"epochs": 3, "batch": 2}
@@ -280,6 +321,7 @@ import ctypes, os, signal, subprocess, sys, time
 from sainet.engine import lifeline
 
 def work():
+    lifeline._GRACE_S = 1.0
     lifeline.tie_to_parent(os.getppid())
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as when the main thread hangs where no handler runs
     subprocess.Popen(["sleep", "600"])  # a loader worker
@@ -291,6 +333,26 @@ if sys.argv[1:]:
 subprocess.Popen([sys.executable, __file__, "work"], start_new_session=True)
 time.sleep(600)
 """
+
+
+ORPHAN = """
+import os, subprocess, sys, time
+from sainet.engine import lifeline
+
+if sys.argv[1:]:
+    while os.getppid() == int(sys.argv[1]):
+        time.sleep(0.01)
+    lifeline.tie_to_parent(int(sys.argv[1]))
+    sys.exit("trains on")
+subprocess.Popen([sys.executable, __file__, str(os.getpid())], stderr=sys.stdout)
+"""
+
+
+def test_a_training_whose_supervisor_is_killed_before_it_is_tied_to_it_does_not_begin(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN, encoding="utf-8")
+    ended = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+    assert ended.stdout == ""
 
 
 def test_a_training_that_hangs_is_killed_with_its_loader_workers_when_its_supervisor_is(tmp_path: Path) -> None:

@@ -132,8 +132,14 @@ def test_a_resume_needs_the_images_that_the_training_began_with(
     data = tiny_set(images=IMAGES)
     plan = plan_for(data, **LEARNING)
     stopped_at(engine, plan, 0, 2)
+    first_of_validation = data.images("val")[0]
+    renamed = first_of_validation.with_name(f"other-{first_of_validation.name}")
+    first_of_validation.rename(renamed)
+    data.label(first_of_validation).rename(data.label(renamed))
+    with pytest.raises(DataError, match=r"the validation images are not those .*\(as many, with other names\)"):
+        engine.training(attempt_after(plan, data, **LEARNING)).train()
     (data.images()[3]).unlink()
-    with pytest.raises(DataError, match="26 then, 25 now"):
+    with pytest.raises(DataError, match=r"the training images are not those .*\(26 then, 25 now\)"):
         engine.training(attempt_after(plan, data, **LEARNING)).train()
 
 

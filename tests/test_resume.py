@@ -331,9 +331,10 @@ def test_a_typed_key_goes_over_one_that_was_limited_to_a_stage(half: RunFolder, 
 
 def test_a_training_without_its_state_json_is_not_gone_on_with(half: RunFolder, home: Path) -> None:
     half.state.unlink()
-    done = sainet(*stage_1("half", "--runs-dir", str(half.root.parent), "--epochs", "1"), cwd=home)
-    assert done.returncode == 7
-    assert "holds a training of stage 1, but no state.json says of what" in done.stderr
+    for extra in ("--epochs=1", "--resume"):
+        done = sainet(*stage_1("half", "--runs-dir", str(half.root.parent), extra), cwd=home)
+        assert done.returncode == 7
+        assert "holds a training of stage 1, but no state.json says of what" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("runs", "ls", "--json"), ("config", "show", "--profile", "cpu")])

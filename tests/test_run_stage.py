@@ -287,6 +287,34 @@ def test_damaged_checkpoints_end_with_7_and_what_the_training_process_says(stage
     assert (error.message, error.hint) == ("no checkpoint is intact", "put a copy back")
 
 
+def test_a_state_that_could_not_be_saved_on_ctrl_c_is_told_by_its_exit_code(stage: Stage) -> None:
+    error = stage.ends(
+        """
+        saved(0, 0, "start"); started(); wait_for_sigterm()
+        say(ProcessFailed(**says, exit_code=7, message="no space left", hint="free some"))
+        sys.exit(7)
+        """,
+        at_sight=ctrl_c,
+    )
+    assert isinstance(error, StorageError)
+    assert error.message == "no space left"
+    assert stage.record.goes_on_at == Position(epoch=0, batch=0, batches=1008)
+
+
+def test_the_last_words_of_an_attempt_before_are_not_those_of_this_one(stage: Stage) -> None:
+    stage.ends('started(); saved(0, 60, "stop"); sys.exit(143)')
+    stage.ends(
+        """
+        before = {"stage": plan.stage, "attempt": plan.attempt - 1}
+        figures = {"metrics": {}, "best_weights": "best.pt", "last_weights": "last.pt"}
+        say(TrainingDone(**before, **figures, epochs_trained=50, stopped_early=False))
+        sys.exit(143)
+        """,
+        resume=True,
+    )
+    assert stage.record.status == "interrupted"
+
+
 def test_a_resume_from_an_older_place_takes_back_the_epochs_after_it(stage: Stage) -> None:
     epoch = (
         "say(EpochDone(**says, epoch=1, epochs=50, losses={}, metrics={}, fitness=0, is_best=True, lr=0, seconds=1))"

@@ -40,7 +40,7 @@ def capture(training: Any, place: Place, last_step: int) -> State:
     return {
         "place": (place.epoch, place.batch),
         "last_step": last_step,
-        "data": fingerprint(training.train_loader),
+        "data": fingerprint(training),
         "architecture": model.yaml,
         "model": model.state_dict(),
         "gradients": {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
@@ -67,8 +67,8 @@ def capture(training: Any, place: Place, last_step: int) -> State:
 def restore(training: Any, state: State) -> tuple[Place, int]:
     """Put `state` into a trainer that was set up for the same training; returns the place and the last step.
 
-    Raises `DataError` when the training images are not those that the state was trained on, `StorageError` when it
-    belongs to another model.
+    Raises `DataError` when the images are not those that the state was trained and validated on, `StorageError` when
+    it belongs to another model.
     """
     _check_data(training, state["data"])
     model, device = unwrap_model(training.model), training.device
@@ -111,26 +111,37 @@ def is_finished(state: State, *, epochs: int, patience: int) -> bool:
     return place.epoch >= epochs or (ran_out and place.epoch > 0)
 
 
-def fingerprint(loader: Any) -> State:
-    """What the order of the samples depends on. Folders may move (staging, another mount), names may not."""
-    names = "\n".join(Path(file).name for file in loader.dataset.im_files)
-    order = loader.order
+def fingerprint(training: Any) -> State:
+    """What the order of the samples depends on, and what best.pt and patience were judged by.
+
+    Folders may move (staging, another mount), names may not.
+    """
+    order = training.train_loader.order
     return {
-        "images": order.images,
         "batch": order.batch,
         "seed": order.seed,
-        "names": hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest(),
+        "training": _images(training.train_loader.dataset.im_files),
+        # Of squares they are sorted by shape, in which equal ones come as the machine's own sort leaves them.
+        "validation": _images(sorted(training.test_loader.dataset.im_files)),
     }
 
 
+def _images(files: list[str]) -> tuple[int, str]:
+    """How many there are, and the hash of their names in this order."""
+    names = "\n".join(Path(file).name for file in files)
+    return len(files), hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
 def _check_data(training: Any, then: State) -> None:
-    now = fingerprint(training.train_loader)
+    now = fingerprint(training)
     if now == then:
         return
-    counts = f"{then['images']} then, {now['images']} now"
-    differ = counts if then["images"] != now["images"] else "as many, with other names"
+    split = "validation" if now["training"] == then["training"] else "training"
+    (count_then, _), (count_now, _) = then[split], now[split]
+    counts = f"{count_then} then, {count_now} now"
+    differ = counts if count_then != count_now else "as many, with other names"
     raise DataError(
-        f"the training images are not those that this training began with ({differ}): it cannot go on exactly",
+        f"the {split} images are not those that this training began with ({differ}): it cannot go on exactly",
         where=training.plan.data.yaml,
         hint="put the images back as they were, or start a new training with another --run",
     )

@@ -84,14 +84,13 @@ class ExactTraining(StageTraining):
             return super().backward(batch)
         return self.micro.backward(batch, forward=partial(forward, self), scale=self.scaler.scale)
 
-    def _do_train(self) -> None:
-        try:
-            super()._do_train()
-        except RuntimeError as error:  # PyTorch raises it wherever the main thread is when a worker dies
-            for loader in (self.train_loader, self.test_loader):
-                if (told := loader.explain(error)) is not error:
-                    raise told from error
-            raise
+    def explain(self, error: RuntimeError) -> Exception:
+        """A worker that dies is told of by PyTorch wherever the main thread is at that moment."""
+        for loader in (self.train_loader, self.test_loader):
+            reason: Exception = loader.explain(error)
+            if reason is not error:
+                return reason
+        return super().explain(error)
 
     # --- keeping and resuming
 
@@ -118,7 +117,7 @@ class ExactTraining(StageTraining):
     def make_loop(self) -> TrainingLoop:
         place = Place(*self.found.state["place"]) if self.found else Place(self.start_epoch, 0)
         keeper = Keeper(self.slots, self.reporter, self.plan.checkpoint_every_s)
-        between = Between(self, keeper, OrderBook(self.plan.orders))
+        between = Between(self, keeper, OrderBook(self.plan.orders, self.reporter.warn))
         if self.found is None and not self.resume:
             between.begin()
         self.found = None  # a copy of all tensors
@@ -144,9 +143,10 @@ class ExactTraining(StageTraining):
         finally:
             self.args.imgsz = side
 
-    def final_eval(self) -> None:
-        super().final_eval()
-        self.slots.clear()  # nothing is left to be resumed
+    def report_done(self, epochs: int) -> None:
+        """The slots go first: a stage that is done is never looked at again, and from here last.pt is enough."""
+        self.slots.clear()
+        super().report_done(epochs)
 
     def _tell_resumed(self, place: Place, found: str, *, exact: bool) -> None:
         plan = self.plan

@@ -41,6 +41,8 @@ def tie_to_parent(parent_pid: int) -> None:
     (a hung collective, a long kernel), a watching thread kills the whole group, loader workers included.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it died before the kernel was asked to tell
+        os.kill(os.getpid(), signal.SIGTERM)
     threading.Thread(target=_watch, args=(parent_pid,), name="lifeline", daemon=True).start()
 
 

@@ -166,7 +166,7 @@ class ValLoader:
     dataset: Any
     batch_size: int
     plan: LoaderPlan
-    _last: _Stream | None = field(default=None, init=False)
+    _stream: _Stream | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -180,8 +180,9 @@ class ValLoader:
         return self.plan.workers
 
     def __iter__(self) -> Iterator[Batch]:
-        stream = _Stream(self.dataset, _InOrder(len(self.dataset), self.batch_size), self.plan, "validation")
-        self._last = stream
+        stream = self._stream = _Stream(
+            self.dataset, _InOrder(len(self.dataset), self.batch_size), self.plan, "validation"
+        )
         try:
             for _ in range(len(self)):
                 yield next(stream)
@@ -189,8 +190,8 @@ class ValLoader:
             stream.close()
 
     def explain(self, error: RuntimeError) -> Exception:
-        """As the training's loader does."""
-        return error if self._last is None else self._last.explain(error)
+        """As `TrainLoader.explain`, of the workers of the last iteration."""
+        return error if self._stream is None else self._stream.explain(error)
 
     def close(self) -> None:
         """Nothing outlives an iteration."""

@@ -74,7 +74,7 @@ def explain_failure(error: RuntimeError, workers: list[Any], plan: LoaderPlan, s
             hint=f"fewer {where}workers or a smaller {where}prefetch_factor; in a container a larger /dev/shm "
             "(docker run --shm-size=16g)",
         )
-    if "timed out" in text:
+    if "DataLoader timed out" in text:
         return SainetError(
             f"no batch came from the {split} loader within {plan.timeout_s:g} s (/dev/shm: {shm_use()})",
             hint=f"slow storage: a larger {where}timeout_s; a full /dev/shm or RAM: fewer {where}workers",

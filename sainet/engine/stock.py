@@ -37,8 +37,11 @@ class StockBetween:
     def before_batch(self, place: Place, last_step: int, *, stepped: bool) -> None:  # noqa: ARG002
         """The only order that it can obey is to stop."""
         order = self.orders.due(place.epoch, place.batch)
-        if order is not None and order.stop:
+        if order is None:
+            return
+        if order.stop:
             raise StoppedByOrder
+        self.orders.warn(f"order {order.number} is not obeyed: the stock engine can only be ordered to stop")
 
     def after_epoch(self, place: Place, last_step: int) -> None:
         """last.pt was written before."""

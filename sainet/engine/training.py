@@ -154,12 +154,16 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
 
     def make_loop(self) -> TrainingLoop:
         """The loop over what is left to train."""
-        between = StockBetween(OrderBook(self.plan.orders))
+        between = StockBetween(OrderBook(self.plan.orders, self.reporter.warn))
         return TrainingLoop(self, StockSource(self), between, Place(self.start_epoch, 0))
 
     def backward(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Add a batch's gradient to what is there; returns its loss and the loss's parts."""
         return whole_batch(self, batch)
+
+    def explain(self, error: RuntimeError) -> Exception:
+        """What `error` means to the user; the error itself where it says so."""
+        return error
 
     def _do_train(self) -> None:
         if self.resume:
@@ -171,6 +175,10 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             self.final_eval()
             if self.args.plots:
                 self.plot_metrics()
+        except RuntimeError as error:
+            if (reason := self.explain(error)) is error:
+                raise
+            raise reason from error
         finally:
             self.train_loader.close()
             self.test_loader.close()
@@ -192,8 +200,11 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
         self.validator.args.plots = self.args.plots
         self.validator.args.compile = False  # compiling for one pass costs more than it gives
         self.metrics = self.validator(model=self.best)
-        epochs = epochs_trained(trained)
         _strip(self.last)  # stripped last: until here the attempt could be resumed
+        self.report_done(epochs_trained(trained))
+
+    def report_done(self, epochs: int) -> None:
+        """The stage is trained, over `epochs` epochs: nothing that is needed comes after this."""
         self.reporter.emit(
             TrainingDone(
                 stage=self.plan.stage,

@@ -187,7 +187,8 @@ class StageRun:
     def _read(self, tail: LineTail) -> None:
         for line in tail.read():
             event = parse_event(line)
-            if event is not None:
+            # A process of an attempt before whose supervisor was killed may have a last word to say.
+            if event is not None and (event.stage, event.attempt) == (self.stage, self.record.attempts[-1].number):
                 self._take(event)
                 self.view.handle(event)
 
@@ -217,7 +218,7 @@ class StageRun:
         attempt.ended_s, attempt.exit_code = time.time(), returncode
         if self._done is not None:  # everything is on disk, however the process ended afterwards
             return self._finish(attempt, self._done)
-        if self.caught.number is not None:
+        if self.caught.number is not None and self._failed is None:  # what it could not save, say, comes first
             raise self._interrupted(attempt, self.caught.number, returncode)
         raise self._failure(attempt, returncode)
 
