@@ -162,6 +162,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+def test_workers_load_where_proc_is_read_only(train_loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sainet.engine.loader_worker._OOM_SCORE", Path("/proc/version"))
+    assert train_loader(1).batch(0, 0)["who"] == expected()[0]
+
+
 def test_workers_die_at_once_when_their_parent_is_killed() -> None:
     script = ORPHANS.format(tests=str(Path(__file__).parent))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
@@ -271,6 +276,46 @@ def test_the_training_process_ends_with_what_the_loader_says(
     assert "loader.workers" in (failed.hint or "")
 
 
+NO_SEMAPHORE = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from test_engine_loader import *
+filling = os.open("/dev/shm/filling", os.O_CREAT | os.O_WRONLY)
+try:
+    while os.write(filling, bytes(4096)):
+        pass
+except OSError:
+    pass
+for batches in (lambda: TrainLoader(Numbers(), EpochOrder(IMAGES, BATCH, 7), plan(2), EPOCHS).batch(0, 0),
+                lambda: list(ValLoader(Numbers(), 5, plan(2)))):
+    try:
+        batches()
+    except Exception as error:
+        print(type(error).__name__, error.args)
+"""
+
+
+def test_a_dev_shm_that_is_full_before_the_workers_start_is_told() -> None:
+    """There is no room for a semaphore, which PyTorch would say without a name of what is full."""
+    _need_a_mount_namespace()
+    script = NO_SEMAPHORE.format(tests=str(Path(__file__).parent))
+    inside = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$0" -c "$1"'
+    command = ["unshare", "--mount", "sh", "-c", inside, sys.executable, script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    told = [line.partition("(")[0] for line in ended.stdout.splitlines()]
+    assert len(told) == 2, ended.stdout + ended.stderr
+    assert all(line.startswith("StorageError") for line in told), told
+    assert "the training loader could not be started" in ended.stdout
+    assert "the validation loader could not be started" in ended.stdout
+
+
+def test_a_kernel_that_times_out_is_not_the_loaders(train_loader: Any) -> None:
+    loader = train_loader(1)
+    loader.batch(0, 0)
+    error = RuntimeError("CUDA error: the launch timed out and was terminated")
+    assert loader.explain(error) is error
+
+
 # --- validation
 
 
@@ -297,10 +342,8 @@ def test_validation_that_is_left_early_leaves_no_worker() -> None:
 
 def test_a_failure_in_validation_names_its_own_settings() -> None:
     loader = ValLoader(Numbers(stuck_at=7), 5, plan(1, timeout_s=1.0, persistent_workers=False))
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(SainetError) as caught:
         list(loader)
-    error = loader.explain(caught.value)
-    assert isinstance(error, SainetError)
-    assert "validation loader" in error.message
-    assert "loader.val.timeout_s" in (error.hint or "")
+    assert "validation loader" in caught.value.message
+    assert "loader.val.timeout_s" in (caught.value.hint or "")
     assert workers_of_this_process() == [], "a stuck worker is ended too"

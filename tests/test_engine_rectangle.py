@@ -431,17 +431,35 @@ def test_every_step_that_knows_the_size_is_told_the_shape(
     assert "Albumentations" not in names(steps)
 
 
+def test_a_mosaics_partners_are_three_others_of_its_group(
+    engine: SimpleNamespace, plan_for: PlanMaker, painted_boxes: TinySet
+) -> None:
+    from sainet.engine.order import Sample
+    from sainet.engine.rectangle import RectangleMosaic
+
+    dataset = dataset_of(engine, plan_for(painted_boxes, shape=(96, 160), close_mosaic=0))
+    mosaic = RectangleMosaic(dataset, (96, 160), p=1.0)
+    for group, expected in [((5, 0, 3, 2, 7), {0, 2, 3, 7}), ((5, 4), {4}), ((5,), {5})]:
+        dataset[Sample(0, 5, group)]
+        drawn_sets = [mosaic.get_indexes() for _ in range(50)]
+        assert {image for partners in drawn_sets for image in partners} == expected
+        assert {len(partners) for partners in drawn_sets} == {3}
+        assert {len(set(partners)) for partners in drawn_sets} == {min(3, len(expected))}
+
+
 # --- a square is upstream's
 
 
-def test_for_a_square_all_is_upstreams_bit_for_bit(
-    engine: SimpleNamespace, plan_for: PlanMaker, painted: TinySet
+def test_for_a_square_all_is_upstreams_bit_for_bit_where_it_has_the_same_partners(
+    engine: SimpleNamespace, plan_for: PlanMaker, painted: TinySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same pixels and boxes from the same random numbers, and as many of them."""
-    from ultralytics.data.augment import Albumentations
+    from ultralytics.data.augment import Albumentations, Mosaic
     from ultralytics.data.dataset import YOLODataset
 
-    from sainet.engine.rectangle import make_rectangular
+    from sainet.engine.rectangle import RectangleMosaic, make_rectangular
+
+    monkeypatch.setattr(RectangleMosaic, "get_indexes", Mosaic.get_indexes)
 
     shape = (320, 320)
     learning = {"mosaic": 0.8, "mixup": 0.5, "cutmix": 0.5, "copy_paste": 0.5, "flipud": 0.5, "degrees": 5.0}

@@ -16,7 +16,8 @@ class Between:
 
     def __init__(self, training: Any, keeper: Keeper, orders: OrderBook) -> None:
         self.training, self.keeper, self.orders = training, keeper, orders
-        self._kept: Place | None = None
+        self._kept: tuple[Place, int] | None = None
+        """Place and last step of the newest state: an epoch that is trained again has another last step."""
 
     def begin(self) -> None:
         """Write the state before the first batch: from here on a kill at any moment leaves something exact.
@@ -39,7 +40,7 @@ class Between:
 
     def stopping(self, place: Place, last_step: int) -> None:
         """Write the state, waiting gradients included, unless that of this very place is on disk already."""
-        if place != self._kept:
+        if (place, last_step) != self._kept:
             self._keep("stop", place, last_step)
 
     def _obey(self, order: Orders, place: Place, last_step: int) -> None:
@@ -64,4 +65,4 @@ class Between:
     def _keep(self, reason: Reason, place: Place, last_step: int) -> None:
         batches = len(self.training.train_loader)
         self.keeper.save(reason, place, batches, lambda: capture(self.training, place, last_step))
-        self._kept = place
+        self._kept = place, last_step

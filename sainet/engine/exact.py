@@ -89,7 +89,8 @@ def restore(training: Any, state: State) -> tuple[Place, int]:
         model.criterion.update()
     training.ema.updates = state["ema_updates"]
     training.optimizer.load_state_dict(state["optimizer"])
-    training.scaler.load_state_dict(state["scaler"])
+    if state["scaler"]:  # empty where the GPU before could not do mixed precision
+        training.scaler.load_state_dict(state["scaler"])
     training.stopper.__dict__.update(state["stopper"])
     training.best_fitness, training.fitness = state["best_fitness"], state["fitness"]
     training.metrics, training.loss_names = state["metrics"], state["loss_names"]

@@ -28,7 +28,7 @@ class ExactTraining(StageTraining):
     """A `StageTraining` whose every batch depends on the seed and its number alone, and that keeps its exact state.
 
     Raises, besides: `StorageError` when there are checkpoints and none verifies; `DataError` when the images are not
-    those that the checkpoint was trained on.
+    those that the checkpoint was trained on; `StorageError` or `SainetError` for what ended a loader's worker.
     """
 
     model: Any
@@ -120,6 +120,10 @@ class ExactTraining(StageTraining):
         between = Between(self, keeper, OrderBook(self.plan.orders, self.reporter.warn))
         if self.found is None and not self.resume:
             between.begin()
+        if self.found is not None:
+            # Upstream does not recover from NaN in the first epoch of a process: here, in the training's own first one,
+            # or what was stopped while it was NaN would stay NaN.
+            self.start_epoch = 0
         self.found = None  # a copy of all tensors
         if self.plan.micro_batch > 1:
             self._cut_batches(self.plan.micro_batch)

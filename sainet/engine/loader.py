@@ -21,7 +21,16 @@ class _Stream:
 
     def __init__(self, dataset: Any, keys: "Sampler[list[Any]]", plan: LoaderPlan, split: str) -> None:
         self.plan, self.split = plan, split
-        self._abandoned = new_flag()
+        self._batches: Any = None
+        try:
+            self._start(dataset, keys)
+        except OSError as error:  # the flag and PyTorch's queues take semaphores, which lie in /dev/shm
+            if (told := self.explain(error)) is error:
+                raise
+            raise told from error
+
+    def _start(self, dataset: Any, keys: "Sampler[list[Any]]") -> None:
+        plan, self._abandoned = self.plan, new_flag()
         loader: DataLoader[Any] = DataLoader(
             Abandonable(dataset, self._abandoned) if plan.workers else dataset,
             batch_sampler=keys,
@@ -35,7 +44,7 @@ class _Stream:
             multiprocessing_context="fork" if plan.workers else None,
             generator=torch.Generator(),  # else each iterator would draw from the training's own stream
         )
-        self._batches: Any = iter(loader)
+        self._batches = iter(loader)
         for worker in self._workers:
             worker.terminate = worker.kill  # PyTorch's last resort; they do not listen to SIGTERM
 
@@ -46,7 +55,7 @@ class _Stream:
             raise from_worker(error) from None
         return batch
 
-    def explain(self, error: RuntimeError) -> Exception:
+    def explain(self, error: Exception) -> Exception:
         return explain_failure(error, self._workers, self.plan, self.split)
 
     def close(self) -> None:
@@ -186,6 +195,10 @@ class ValLoader:
         try:
             for _ in range(len(self)):
                 yield next(stream)
+        except RuntimeError as error:  # of this very stream, where the training's would take a time-out for its own
+            if (told := stream.explain(error)) is error:
+                raise
+            raise told from error
         finally:
             stream.close()
 

@@ -1,10 +1,12 @@
 """Inside a loader's worker process: how it starts, how it gives up, and how the loader tells why."""
 
 import ctypes
+import errno
 import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -16,6 +18,7 @@ from sainet.errors import DataError, SainetError, StorageError
 from sainet.protocol import LoaderPlan
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
 _FIRST_TO_GO = 1000
 """oom_score_adj: the kernel ends a worker, which can be told, before it ends the training."""
 _CANNOT_SEND = 71
@@ -53,7 +56,8 @@ def start_worker(_worker: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    with suppress(OSError):  # a read-only /proc is a container's choice, and no reason not to train
+        _OOM_SCORE.write_text(str(_FIRST_TO_GO))
     Queue._on_queue_feeder_error = staticmethod(_end_after)  # type: ignore[attr-defined]
 
 
@@ -63,18 +67,23 @@ def _end_after(error: Exception, _batch: object) -> None:
     os._exit(_CANNOT_SEND)
 
 
-def explain_failure(error: RuntimeError, workers: list[Any], plan: LoaderPlan, split: str) -> Exception:
+def explain_failure(error: Exception, workers: list[Any], plan: LoaderPlan, split: str) -> Exception:
     """What PyTorch's complaint about its workers means to the user; `error` itself when it is not about them."""
     where = f"loader.{'' if split == 'training' else 'val.'}"
     text = str(error)
     unsent = any(worker.exitcode == _CANNOT_SEND for worker in workers)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return StorageError(
+            f"/dev/shm is full: the workers of the {split} loader could not be started ({shm_use()})",
+            hint="free some of it; in a container a larger /dev/shm (docker run --shm-size=16g)",
+        )
     if unsent or "bus error" in text or "unable to allocate shared memory" in text:
         return StorageError(
             f"/dev/shm is full: a worker of the {split} loader could not hand over its batch ({shm_use()})",
             hint=f"fewer {where}workers or a smaller {where}prefetch_factor; in a container a larger /dev/shm "
             "(docker run --shm-size=16g)",
         )
-    if "DataLoader timed out" in text:
+    if "DataLoader timed out" in text:  # a CUDA kernel may time out too
         return SainetError(
             f"no batch came from the {split} loader within {plan.timeout_s:g} s (/dev/shm: {shm_use()})",
             hint=f"slow storage: a larger {where}timeout_s; a full /dev/shm or RAM: fewer {where}workers",

@@ -63,6 +63,7 @@ class TrainingLoop:
         try:
             while not self._train_epoch():
                 pass
+            stop_if_asked()  # while the last epoch was being saved: the evaluation would not hear of it
         except Stopped:
             with finishing():
                 self.boundary.stopping(self.place, self.last_step)

@@ -48,14 +48,21 @@ def make_rectangular(transforms: Compose, shape: Shape) -> None:
 class RectangleMosaic(Mosaic):  # type: ignore[misc]  # ultralytics has no types
     """Four images around a random centre, on a canvas of twice `shape`.
 
-    For a square it is upstream's mosaic, bit for bit, from the same random numbers.
+    For a square it is upstream's mosaic of the same four images, bit for bit, from the same random numbers.
     """
 
     def __init__(self, dataset: Any, shape: Shape, p: float) -> None:
         super().__init__(dataset, imgsz=max(shape), p=p, n=4)
         self.shape = shape
-        # Upstream takes partners from all images when they are cached in RAM: a cache would change the training.
-        self.buffer_enabled = True
+
+    def get_indexes(self) -> list[int]:
+        """Three different partners out of `dataset.buffer`, where it has as many.
+
+        Upstream draws them with replacement, from a buffer that is longer than a sample's group is here; and from all
+        images when they are cached in RAM, so that a cache would change the training.
+        """
+        partners = list(self.dataset.buffer)
+        return random.sample(partners, 3) if len(partners) >= 3 else random.choices(partners, k=3)
 
     def get_params(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Upstream's parameters with a `layout`: where each image, `labels` first, lies on the canvas."""

@@ -43,16 +43,17 @@ class SampledDataset(StageDataset):
         if isinstance(index, int):
             item: dict[str, Any] = super().__getitem__(index)
             return item
-        self._enter(index.group)
+        self._enter(index)
         self.transforms = self._closed if index.epoch >= self.close_epoch else self._open
         with seeded(self.seed, Purpose.SAMPLE, index.epoch, index.image):
             sample: dict[str, Any] = super().__getitem__(index.image)
         return sample
 
-    def _enter(self, group: tuple[int, ...]) -> None:
-        if group != self._group:
-            self._group, self._kept = group, {}
-            self.buffer = list(group)  # Mosaic draws its partners from here
+    def _enter(self, sample: Sample) -> None:
+        if sample.group != self._group:
+            self._group, self._kept = sample.group, {}
+        # Mosaic draws its partners from here; a set of one image has none but itself.
+        self.buffer = [image for image in sample.group if image != sample.image] or [sample.image]
 
     def build_transforms(self, hyp: Any) -> Any:
         """Ultralytics' augmentation, or its letterbox, for the canvas of `shape`."""
