@@ -267,3 +267,13 @@ def test_without_a_checkpoint_last_pt_is_gone_on_from_and_that_is_told(
     events = engine.train(attempt_after(plan, data, **LEARNING))
     (told,) = all_of(Resumed, events, attempt=2)
     assert (told.epoch, told.batch, told.exact) == (1, 0, False)
+
+
+def test_micro_batches_of_an_end_to_end_head_are_refused_before_anything_is_written(
+    tiny_set: TinySetMaker, plan_for: PlanMaker, run_worker: WorkerRunner
+) -> None:
+    plan = plan_for(tiny_set(), weights="yolov10n.yaml", micro_batch=2)
+    result = run_worker(plan)
+    assert result.exit_code == 3, result.log
+    assert "end-to-end" in first(ProcessFailed, result.events).message
+    assert not plan.checkpoint_dir.exists()

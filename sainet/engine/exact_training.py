@@ -118,6 +118,8 @@ class ExactTraining(StageTraining):
         place = Place(*self.found.state["place"]) if self.found else Place(self.start_epoch, 0)
         keeper = Keeper(self.slots, self.reporter, self.plan.checkpoint_every_s)
         between = Between(self, keeper, OrderBook(self.plan.orders, self.reporter.warn))
+        if self.plan.micro_batch > 1:  # which may be refused: before anything is written
+            self._cut_batches(self.plan.micro_batch)
         if self.found is None and not self.resume:
             between.begin()
         if self.found is not None:
@@ -125,8 +127,6 @@ class ExactTraining(StageTraining):
             # or what was stopped while it was NaN would stay NaN.
             self.start_epoch = 0
         self.found = None  # a copy of all tensors
-        if self.plan.micro_batch > 1:
-            self._cut_batches(self.plan.micro_batch)
         return TrainingLoop(self, _Source(self.train_loader), between, place, self._last_step)
 
     def _cut_batches(self, pieces: int) -> None:
