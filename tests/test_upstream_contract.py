@@ -49,7 +49,6 @@ OVERRIDDEN = [
     ("ExactTraining", "preprocess_batch", "multi_scale by the batch's number"),
     ("ExactTraining", "save_model", "the true shape among the arguments"),
     ("ExactTraining", "resume_training", "the exact state"),
-    ("ExactTraining", "final_eval", "nothing is left to resume"),
     ("SampledDataset", "__getitem__", "a sample from its key alone"),
     ("SampledDataset", "build_transforms", "augmentation at a fixed shape"),
     ("SampledDataset", "load_image", "images that fit into the shape"),
