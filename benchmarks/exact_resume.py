@@ -26,7 +26,7 @@ from typing import Any
 
 from plans import make_plan
 
-from sainet.protocol import Orders, Plan, Resumed, Stage, read_events
+from sainet.protocol import CheckpointSaved, Orders, Plan, Stage, read_events
 
 EPOCHS = 3
 LEARNING = {
@@ -59,6 +59,10 @@ class Ending:
     batch: int
     delay_s: float
 
+    def place(self, batches: int) -> int:
+        """The batch over all epochs, of `batches` each."""
+        return self.epoch * batches + self.batch
+
 
 def main() -> None:
     if sys.argv[1] == "--child":
@@ -78,10 +82,9 @@ def main() -> None:
             name = f"stage {stage}, {shape[0]}x{shape[1]}, {workers} workers"
             plan = plan_of(base / "alone", stage, shape, workers, options)
             alone = train(plan, None)
-            endings = draw(noise, -(-options.images // 4), options.points // options.trainings)
-            stopped = interrupted(base / "stopped", stage, shape, workers, options, endings, name)
+            stopped = interrupted(base / "stopped", stage, shape, workers, options, noise, name)
             found = compare(alone, stopped)
-            print(f"{name}: {len(endings)} endings, {found or 'every bit is equal'}", flush=True)
+            print(f"{name}: ended {stopped['endings']} times, {found or 'every bit is equal'}", flush=True)
             equal = equal and not found
     sys.exit(0 if equal else 1)
 
@@ -103,14 +106,11 @@ def plan_of(
     )
 
 
-def draw(noise: random.Random, batches: int, count: int) -> list[Ending]:
-    """Endings in the order of their places, each kind about as often."""
-    places = sorted(noise.randrange(1, EPOCHS * batches) for _ in range(count))
-    kinds = [("kill -9", "SIGTERM", "order")[(n + noise.randrange(3)) % 3] for n in range(count)]
-    return [
-        Ending(kind, *divmod(place, batches), noise.uniform(0.0, 1.0))
-        for kind, place in zip(kinds, places, strict=True)
-    ]
+def draw(noise: random.Random, here: int, batches: int, endings_left: int) -> Ending:
+    """An ending somewhere in the next part of the training, which stands before batch `here` of all epochs."""
+    left = EPOCHS * batches - here
+    place = min(here + noise.randrange(0, max(1, 2 * left // (endings_left + 1))), EPOCHS * batches - 1)
+    return Ending(noise.choice(["kill -9", "SIGTERM", "order"]), *divmod(place, batches), noise.uniform(0.0, 1.0))
 
 
 def interrupted(
@@ -119,19 +119,31 @@ def interrupted(
     shape: tuple[int, int],
     workers: int,
     options: argparse.Namespace,
-    endings: list[Ending],
+    noise: random.Random,
     name: str,
 ) -> dict[str, Any]:
-    """Ended as often as `endings` says, then trained to its end; what that end looks like."""
+    """Ended again and again, then trained to its end; what that end looks like, and how often it was ended."""
+    batches, count = -(-options.images // 4), -(-options.points // options.trainings)
     plan = plan_of(root, stage, shape, workers, options)
-    for attempt, ending in enumerate(endings, 2):
-        ended = train(plan, ending)
-        print(f"  {name}: {ending.how} after epoch {ending.epoch + 1} batch {ending.batch + 1}: {ended['code']}")
+    here, attempt, ended = 0, 1, 0
+    while ended < count:
+        ending = draw(noise, here, batches, count - ended)
+        code = train(plan, ending)["code"]
+        if code == 0:  # done before it was struck, or in the middle of its last evaluation
+            break
+        here, ended, attempt = standing(plan, batches), ended + 1, attempt + 1
+        at = f"epoch {here // batches + 1} batch {here % batches + 1}"
+        print(
+            f"  {name}: {ending.how} in epoch {ending.epoch + 1} batch {ending.batch + 1}, goes on at {at}", flush=True
+        )
         plan = plan_of(root, stage, shape, workers, options, attempt)
-    last = train(plan, None)
-    resumed = [(event.epoch, event.batch) for event in read_events(plan.events) if isinstance(event, Resumed)]
-    print(f"  {name}: went on before (epoch, batch) {resumed}")
-    return last
+    return {**train(plan, None), "endings": ended}
+
+
+def standing(plan: Plan, batches: int) -> int:
+    """The batch over all epochs that the newest checkpoint stands before."""
+    saved = [event for event in read_events(plan.events) if isinstance(event, CheckpointSaved)]
+    return saved[-1].epoch * batches + saved[-1].batch if saved else 0
 
 
 def train(plan: Plan, ending: Ending | None) -> dict[str, Any]:
@@ -208,7 +220,10 @@ def watch(training: Any, folder: Path, ending: Ending | None) -> None:
     def finish() -> None:
         from sainet.engine.exact import capture
 
-        state = capture(training, training.loop.place, training.loop.last_step)
+        if training.finished:  # by an attempt before, which was ended in its evaluation
+            state = training.slots.read().state
+        else:
+            state = capture(training, training.loop.place, training.loop.last_step)
         parts = {path: digest(value) for path, value in flat(state) if path not in {"/seconds", "/results"}}
         (folder / "end.json").write_text(json.dumps(parts))
         evaluate()

@@ -53,7 +53,7 @@ def make_plan(
         data=data_plan(read_source(str(data.absolute())), classes, skip_bad_images=False),
         weights="yolov8n.yaml",
         lock=root / ".lock",
-        resume=any((root / "checkpoint").glob("slot-*")),
+        resume=any((root / "checkpoint").glob("slot-*")) or (root / "weights" / "last.pt").exists(),
         select_by="map50-95",
         engine=engine,
         shape=shape,

@@ -57,6 +57,7 @@ OVERRIDDEN = [
     ("StageDataset", "_load_or_scan_cache", "the label cache lies in the run, and nothing is dropped in silence"),
     ("StageDataset", "verify_labels", "polygons that are dropped are told"),
     ("StageDataset", "update_labels", "classes by name"),
+    ("StageDataset", "cache_images_to_disk", "a disk that fills up is told"),
     ("StageDataset", "check_cache_disk", "decoded images lie in the run"),
     ("StageDataset", "check_cache_ram", "a cache that does not fit is refused"),
     ("StageValidator", "get_stats", "select_by"),

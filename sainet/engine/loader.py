@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from sainet.engine.lifeline import finishing
 from sainet.engine.loader_worker import Abandonable, explain_failure, from_worker, new_flag, start_worker
 from sainet.engine.order import EpochOrder, Sample
 from sainet.errors import DataError
@@ -125,7 +126,11 @@ class TrainLoader:
             last = self.epochs if self.plan.persistent_workers else epoch + 1
             self._stream = _Stream(self.dataset, _Keys(self.order, epoch, number, last), self.plan, "training")
             self._last = self._stream
-        batch = next(self._stream)
+        if self.plan.workers:  # which may starve: SIGTERM has to be heard meanwhile
+            batch = next(self._stream)
+        else:  # loading here, where a sample's random streams must not be left in the place of the training's own
+            with finishing():
+                batch = next(self._stream)
         self._next = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
         if self._next[1] == 0 and not self.plan.persistent_workers:
             self.close()
