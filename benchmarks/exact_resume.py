@@ -221,7 +221,11 @@ def watch(training: Any, folder: Path, ending: Ending | None) -> None:
         from sainet.engine.exact import capture
 
         if training.finished:  # by an attempt before, which was ended in its evaluation
-            state = training.slots.read().state
+            found = training.slots.read()
+            if found is None:  # at its very end, when this was noted and the slots were gone
+                evaluate()
+                return
+            state = found.state
         else:
             state = capture(training, training.loop.place, training.loop.last_step)
         parts = {path: digest(value) for path, value in flat(state) if path not in {"/seconds", "/results"}}

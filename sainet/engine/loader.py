@@ -1,6 +1,7 @@
 """The loaders that the profile describes, which can be re-tuned before any batch without changing what they deliver."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +51,11 @@ class _Stream:
             worker.terminate = worker.kill  # PyTorch's last resort; they do not listen to SIGTERM
 
     def __next__(self) -> Batch:
+        # Waiting for workers may take for ever, so SIGTERM has to be heard. Without them the batch is made here, where
+        # a sample's random streams must not be left behind in the place of the training's own.
         try:
-            batch: Batch = next(self._batches)
+            with nullcontext() if self.plan.workers else finishing():
+                batch: Batch = next(self._batches)
         except DataError as error:
             raise from_worker(error) from None
         return batch
@@ -126,11 +130,7 @@ class TrainLoader:
             last = self.epochs if self.plan.persistent_workers else epoch + 1
             self._stream = _Stream(self.dataset, _Keys(self.order, epoch, number, last), self.plan, "training")
             self._last = self._stream
-        if self.plan.workers:  # which may starve: SIGTERM has to be heard meanwhile
-            batch = next(self._stream)
-        else:  # loading here, where a sample's random streams must not be left in the place of the training's own
-            with finishing():
-                batch = next(self._stream)
+        batch = next(self._stream)
         self._next = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
         if self._next[1] == 0 and not self.plan.persistent_workers:
             self.close()

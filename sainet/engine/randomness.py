@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     ORDER = 0
     SAMPLE = 1
     BATCH = 2
+    VALIDATION = 3
 
 
 def stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -41,12 +41,13 @@ class SampledDataset(StageDataset):
 
     def __getitem__(self, index: Sample | int) -> dict[str, Any]:
         if isinstance(index, int):
-            item: dict[str, Any] = super().__getitem__(index)
-            return item
-        self._enter(index)
-        self.transforms = self._closed if index.epoch >= self.close_epoch else self._open
-        with seeded(self.seed, Purpose.SAMPLE, index.epoch, index.image):
-            sample: dict[str, Any] = super().__getitem__(index.image)
+            image, streams = index, seeded(self.seed, Purpose.VALIDATION, index)  # it draws too, and makes no use of it
+        else:
+            self._enter(index)
+            self.transforms = self._closed if index.epoch >= self.close_epoch else self._open
+            image, streams = index.image, seeded(self.seed, Purpose.SAMPLE, index.epoch, index.image)
+        with streams:
+            sample: dict[str, Any] = super().__getitem__(image)
         return sample
 
     def _enter(self, sample: Sample) -> None:
