@@ -159,10 +159,6 @@ class TrainLoader:
             self._stream.close()
             self._stream = None
 
-    def reset(self) -> None:
-        """Ultralytics' name for it."""
-        self.close()
-
 
 class _InOrder(Sampler[list[int]]):
     def __init__(self, images: int, batch: int) -> None:
