@@ -190,7 +190,7 @@ def regions(mask: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 def largest_px(shape: tuple[int, int]) -> float:
     """Pixels of the largest rectangle of the set at the size that its image is loaded at."""
-    from sainet.engine.rectangle import fit_inside
+    from sainet.geometry import fit_inside
 
     return max(
         (right - left) * (bottom - top) * float(np.prod(fit_inside(height, width, shape)))
@@ -491,7 +491,7 @@ def test_images_are_loaded_at_upstreams_size_for_a_square(
 ) -> None:
     from ultralytics.data import base
 
-    from sainet.engine.rectangle import fit_inside
+    from sainet.geometry import fit_inside
 
     dataset = dataset_of(engine, plan_for(painted_boxes), "val")
     noise = random.Random(0)
@@ -505,7 +505,7 @@ def test_images_are_loaded_at_upstreams_size_for_a_square(
 
 
 def test_an_image_fills_one_side_of_the_canvas_and_keeps_its_aspect() -> None:
-    from sainet.engine.rectangle import fit_inside
+    from sainet.geometry import fit_inside
 
     assert fit_inside(1080, 1920, (832, 1440)) == (810, 1440)
     assert fit_inside(1200, 1600, (832, 1440)) == (832, 1110)

@@ -1,26 +1,15 @@
 """Ultralytics' augmentation for a canvas of any (height, width): upstream's mosaic and load size are square."""
 
-import math
 import random
 from typing import Any
 
 import numpy as np
 from ultralytics.data.augment import Albumentations, BaseMixTransform, Compose, LetterBox, Mosaic, RandomPerspective
 
-Shape = tuple[int, int]
-"""Height and width in pixels."""
+from sainet.geometry import Shape
 
 _PADDING = 114
 """Upstream's grey, for what no image covers."""
-
-
-def fit_inside(height: int, width: int, shape: Shape) -> Shape:
-    """The size of a `height` x `width` image resized, up or down, to the largest that fits into `shape`.
-
-    The aspect is kept to the pixel above. For a square it is the size that upstream loads images at.
-    """
-    ratio = min(shape[0] / height, shape[1] / width)
-    return min(math.ceil(height * ratio), shape[0]), min(math.ceil(width * ratio), shape[1])
 
 
 def make_rectangular(transforms: Compose, shape: Shape) -> None:

@@ -10,7 +10,8 @@ from ultralytics.utils.patches import imread
 from sainet.engine.dataset import StageDataset, undecodable
 from sainet.engine.order import Sample
 from sainet.engine.randomness import Purpose, seeded
-from sainet.engine.rectangle import fit_inside, make_rectangular
+from sainet.engine.rectangle import make_rectangular
+from sainet.geometry import fit_inside
 
 Loaded = tuple[np.ndarray, tuple[int, int], tuple[int, int]]
 """An image (H, W, 3) uint8 BGR resized to fit, its height and width in the file, and those it has now."""

@@ -1,0 +1,1 @@
+"""What a run will need: RAM, /dev/shm, disk and VRAM, before anything starts."""
