@@ -5,7 +5,7 @@ Every file of a run is either replaced as a whole (`replace_text`, `replacing`) 
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -54,6 +54,28 @@ def append_line(path: Path, line: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def bytes_below(folder: Path) -> int:
+    """What the files below `folder` take on the disk; 0 where it does not exist."""
+    sizes = (_blocks(Path(parent) / name) for parent, _, names in os.walk(folder) for name in names)
+    return 512 * sum(sizes)
+
+
+def _blocks(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks
+    except OSError:  # gone by now
+        return 0
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where what can be made again is kept between runs (traces, calibrations); it may not exist yet.
+
+    $XDG_CACHE_HOME/sainet, by default ~/.cache/sainet.
+    """
+    base = environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "sainet"
 
 
 class LineTail:

@@ -23,7 +23,8 @@ class Message(BaseModel):
     """Anything that crosses between the two processes: strict, and unknown keys are a version mismatch."""
 
     # A training that diverges reports NaN, which JSON has no word for and pydantic would turn into null.
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+    # Most commands use few of these models: each is built when it is first used.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants", defer_build=True)
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
@@ -92,6 +93,8 @@ class Plan(Message):
     """Height and width of the training images, pixels, multiples of the stride."""
     loader: LoaderPlan
     val_loader: LoaderPlan
+    ram_cache_bytes: int | None = None
+    """What the decoded images of `cache: ram` may take in each process; None: whatever they need."""
     micro_batch: int
     """Pieces in which a batch is computed; 1 computes it whole."""
     tf32: bool | None
@@ -309,7 +312,7 @@ Event = Annotated[
     Field(discriminator="event"),
 ]
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event, config=ConfigDict(defer_build=True))
 
 
 def append_event(path: Path, event: Event) -> None:

@@ -5,21 +5,23 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from sainet.config.auto import HardwareValues
 from sainet.config.keys import split_stage
+from sainet.config.library import Profile
 from sainet.config.resolve import Resolved, resolve
 from sainet.config.runfile import resolved_yaml
+from sainet.config.schema import STAGE_1_WEIGHTS, Config
 from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, StorageError, UsageError
 from sainet.files import replace_text
-from sainet.hardware.machine import Machine
+from sainet.hardware.machine import Machine, values_of
 from sainet.protocol import Stage
 from sainet.run.identity import check_same_training, training_identity
 from sainet.run.lock import locked
-from sainet.run.preflight import Preflight, Standing, inspect, require
+from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, require
 from sainet.run.signals import Caught, catching
 from sainet.run.stage import StageRun, View
 from sainet.state import Command, Request, RunFolder, RunState, StageState
@@ -37,6 +39,8 @@ class Workflow:
     request: Request
     folder: RunFolder
     machine: Machine
+    tell: Callable[[str], None] = field(default=lambda _: None)
+    """Hears of what takes a while before anything starts."""
 
     # --- looking, for a dry run and for the start
 
@@ -45,7 +49,6 @@ class Workflow:
 
         Raises `ConfigError` with the problems of all of them, and for a typed key that reaches none of them.
         """
-        hardware = HardwareValues(self.machine.cpus, tuple(gpu.name for gpu in self.machine.gpus.gpus if gpu.visible))
         resolved: dict[Stage, Resolved] = {}
         problems = [
             Problem(f"`{key}` is for a stage that this command does not train", flag)
@@ -54,12 +57,15 @@ class Workflow:
         ]
         for stage in self.stages:
             try:
-                resolved[stage] = resolve(stage, self.request, hardware, environment=os.environ, folder=self.here)
+                resolved[stage] = self._resolve(stage, self.request)
             except ConfigError as error:
                 problems += error.problems
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         return resolved
+
+    def _resolve(self, stage: Stage, request: Request) -> Resolved:
+        return resolve(stage, request, values_of(self.machine), environment=os.environ, folder=self.here)
 
     def stored_state(self, *, resume: bool) -> RunState | None:
         """What is known of the run. Raises `RunExistsError` or `UsageError` where `--resume` does not fit it."""
@@ -87,7 +93,12 @@ class Workflow:
             if state and stage in state.stages and self._has_begun(stage, state.stages[stage]):
                 check_same_training(state.stages[stage].settings, settings, run=self.folder.name)
         return {
-            stage: inspect(settings, self.machine, self.here, self._standing(stage, state), force=self.request.force)
+            stage: inspect(
+                settings,
+                self._surroundings(settings),
+                self._standing(stage, state),
+                force=self.request.force,
+            )
             for stage, settings in resolved.items()
             if state is None or stage not in state.stages or state.stages[stage].status != "done"
         }
@@ -113,6 +124,31 @@ class Workflow:
 
     def _has_begun(self, stage: Stage, record: StageState) -> bool:
         return record.status == "done" or record.epochs_done > 0 or self.folder.stage(stage).has_begun
+
+    def _surroundings(self, settings: Resolved) -> Surroundings:
+        return Surroundings(
+            machine=self.machine,
+            folder=self.here,
+            runs=self.folder.root,
+            stage_1_weights=self._stage_1_weights() if settings.config.weights == STAGE_1_WEIGHTS else None,
+            tiers=partial(self._tiers, settings),
+            tell=self.tell,
+        )
+
+    def _stage_1_weights(self) -> str | None:
+        """What stage 1 starts from with the same request; None where it cannot be resolved, which is not asked here."""
+        with suppress(ConfigError):
+            return self._resolve(1, self.request).config.weights
+        return None
+
+    def _tiers(self, settings: Resolved) -> dict[str, Config]:
+        """What a stage would be with each of its profile's tiers."""
+        asked = self.request.profile
+        found: dict[str, Config] = {}
+        for tier in Profile(settings.profile if asked == "auto" else asked).tiers:
+            with suppress(ConfigError):  # what was typed may contradict it
+                found[tier] = self._resolve(settings.stage, self.request.model_copy(update={"tier": tier})).config
+        return found
 
     def _standing(self, stage: Stage, state: RunState | None) -> Standing:
         stage_1_done = state is not None and 1 in state.stages and state.stages[1].status == "done"

@@ -51,6 +51,14 @@ LOADED_HERE: dict[str, Any] = {
 """A loader without workers: the images are loaded in the training process."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the tests' own: traces are made once for all of them, and never taken from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield Path(os.environ["XDG_CACHE_HOME"]) / "sainet"
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real fire and smoke images that lie beside the checkout; they are not part of the project."""

@@ -13,7 +13,7 @@ from sainet.hardware.machine import Machine
 from sainet.hardware.ram import RamReading
 from sainet.hardware.storage import Shm
 from sainet.run.admission import refusals
-from sainet.run.preflight import Standing, inspect
+from sainet.run.preflight import Preflight, Standing, Surroundings, inspect
 
 H200 = Gpu(0, "NVIDIA H200", 141 * GIB, 0, uuid="GPU-a", compute_capability=(9, 0))
 T4 = Gpu(0, "Tesla T4", 15 * GIB, 0, compute_capability=(7, 5))
@@ -26,14 +26,12 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def problems(
-    resolved: Resolved, *gpus: Gpu, force: bool = False, environ: dict[str, str] | None = None
-) -> list[Problem]:
-    return refusals(resolved, gpus, environ or {"PATH": "/usr/bin:/bin"}, force=force)
+def problems(resolved: Resolved, *gpus: Gpu, environ: dict[str, str] | None = None) -> list[Problem]:
+    return refusals(resolved, gpus, environ or {"PATH": "/usr/bin:/bin"})
 
 
-def refused(resolved: Resolved, *gpus: Gpu, force: bool = False) -> list[str]:
-    return [problem.message.partition(":")[0] for problem in problems(resolved, *gpus, force=force)]
+def refused(resolved: Resolved, *gpus: Gpu) -> list[str]:
+    return [problem.message.partition(":")[0] for problem in problems(resolved, *gpus)]
 
 
 @pytest.mark.parametrize("engine", ["sainet", "stock"])
@@ -43,7 +41,7 @@ def test_a_plain_configuration_is_refused_nothing_where_its_device_is(engine: st
 
 
 def test_a_missing_gpu_is_named() -> None:
-    (problem,) = problems(on_gpu(), force=True)
+    (problem,) = problems(on_gpu())
     assert problem.message == "train.device: GPU 0 is not here (none visible)"
     assert refused(on_gpu("train.device=3"), H200, H200) == ["train.device"]
 
@@ -66,7 +64,7 @@ STOCK_CANNOT = [
 
 @pytest.mark.parametrize("setting", STOCK_CANNOT)
 def test_what_the_stock_engine_cannot_honour_is_refused_by_name_and_the_other_engine_does_it(setting: str) -> None:
-    (problem,) = problems(on_gpu(setting, "train.engine=stock"), H200, force=True)
+    (problem,) = problems(on_gpu(setting, "train.engine=stock"), H200)
     assert problem.message.startswith(setting.partition("=")[0] + ": the stock engine ")
     assert str(problem.hint).startswith("--engine sainet does it; or ")
     assert refused(on_gpu(setting), H200) == []
@@ -90,19 +88,13 @@ def test_what_ultralytics_does_anyway_is_not_refused(setting: str) -> None:
 def test_several_gpus_and_staging_are_refused_with_either_engine(engine: str) -> None:
     two = on_gpu("train.device=0,1", "train.sync_bn=true", f"train.engine={engine}", gpus=2)
     assert refused(two, H200, H200) == ["train.device"]
-    assert refused(on_gpu("staging.to=shm", f"train.engine={engine}"), H200, force=True) == ["staging.to"]
+    assert refused(on_gpu("staging.to=shm", f"train.engine={engine}"), H200) == ["staging.to"]
 
 
 def test_sync_bn_on_one_gpu_is_no_more_than_a_warning() -> None:
     alone = on_gpu("train.sync_bn=true")
     assert refused(alone, H200) == []
     assert "train.sync_bn has no effect on one device" in alone.warnings
-
-
-def test_a_cache_on_top_of_dev_shm_is_refused_and_can_be_forced() -> None:
-    twice = on_gpu("staging.to=shm", "loader.cache=ram")
-    assert "loader.cache" in refused(twice, H200)
-    assert "loader.cache" not in refused(twice, H200, force=True)
 
 
 # --- the machine
@@ -179,9 +171,15 @@ def machine(*gpus: Gpu, cpus: int = 16) -> Machine:
     return Machine(ram, cpus, GpuReading(gpus), Shm(100 * GIB, 0), 200 * GIB, cpus)
 
 
+def look(resolved: Resolved, *gpus: Gpu, cpus: int = 16) -> Preflight:
+    around = Surroundings(
+        machine(*gpus, cpus=cpus), Path.cwd(), Path("runs/one"), stage_1_weights=None, tiers=dict, tell=lambda _: None
+    )
+    return inspect(resolved, around, Standing(in_workflow=False), force=False)
+
+
 def messages(resolved: Resolved, *gpus: Gpu) -> list[str]:
-    found = inspect(resolved, machine(*gpus), Path.cwd(), Standing(in_workflow=False), force=False)
-    return [problem.message for problem in found.refusals]
+    return [problem.message for problem in look(resolved, *gpus).refusals]
 
 
 def test_the_profiles_own_cuda_visible_devices_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,13 +199,13 @@ def test_workers_are_lowered_for_training_and_for_validation_unless_they_were_ty
     mine = Path("mine.yaml")
     mine.write_text("train: {device: 0}\nloader: {workers: 12, val: {workers: 6}}\n")
     resolved = settle(profile="mine.yaml")
-    found = inspect(resolved, machine(H200, cpus=4), Path.cwd(), Standing(in_workflow=False), force=False)
+    found = look(resolved, H200, cpus=4)
     assert (found.workers, found.val_workers) == (4, 4)
     assert [text for text in found.warnings if "lowered" in text] == [
         "loader.workers 12 is lowered to 4, each GPU's share of the 4 CPU threads here",
         "loader.val.workers 6 is lowered to 4, each GPU's share of the 4 CPU threads here",
     ]
     typed = settle(profile="mine.yaml", sets=["workers=9", "loader.val.workers=5"])
-    found = inspect(typed, machine(H200, cpus=4), Path.cwd(), Standing(in_workflow=False), force=False)
+    found = look(typed, H200, cpus=4)
     assert (found.workers, found.val_workers) == (9, 5)
     assert not [text for text in found.warnings if "lowered" in text]

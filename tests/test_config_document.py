@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sainet.config.document import Entry, parse_entries, parse_value, read_entries, written
+from sainet.config.document import Entry, Items, parse_entries, parse_value, read_entries, written
 from sainet.errors import ConfigError
 
 
@@ -95,6 +95,20 @@ def test_a_key_that_is_no_name_is_refused(key: str) -> None:
 def test_a_dotted_key_in_a_file_is_refused_so_that_it_cannot_hide_a_duplicate() -> None:
     assert problems("train.batch: 3\ntrain:\n  batch: 4\n") == [
         "f.yaml:1: `train.batch` has a dot inside one key\n  hint: write `train:` and below it `batch:`"
+    ]
+
+
+def test_a_list_of_mappings_remembers_where_their_keys_stand() -> None:
+    (entry,) = parse_entries("a:\n  - {x: 1,\n     y: 2}\n  - 3\n  - x: 4\n", "f.yaml")
+    assert entry.value == [{"x": 1, "y": 2}, 3, {"x": 4}]
+    assert isinstance(entry.value, Items)
+    assert entry.value.lines == [{"x": 2, "y": 3}, {}, {"x": 5}]
+    assert not isinstance(parse_entries("a: [1, 2]\n", "f.yaml")[0].value, Items)
+
+
+def test_a_key_said_twice_in_a_mapping_of_a_list_names_both_lines() -> None:
+    assert problems("a:\n  - {x: 1}\n  - {x: 1,\n     x: 2}\n") == [
+        "f.yaml:4: `a.x` is set twice (first on line 3)\n  hint: keep one of the two"
     ]
 
 

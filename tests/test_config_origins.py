@@ -1,5 +1,6 @@
 """Every value knows where it came from and what it replaced."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_line_names_the_value_its_origin_and_what_it_replaced() -> None:
         "train.imgsz               = 896     <- --set imgsz=896, "
         "over [1440, 808] of profile h200 (configs/profiles/h200.yaml:24)",
         "",
-        "loader.workers            = 6       <- tier stable (configs/profiles/h200.yaml:52), "
+        "loader.workers            = 6       <- tier stable (configs/profiles/h200.yaml:43), "
         "over 8 of profile h200 (configs/profiles/h200.yaml:29)",
         "loader.pin_memory         = false   <- profile h200 (configs/profiles/h200.yaml:31), over default null",
         "loader.persistent_workers = true    <- profile h200 (configs/profiles/h200.yaml:32)",
@@ -122,3 +123,8 @@ def test_nested_values_keep_dots_out_of_keys() -> None:
         "loader": {"val": {"workers": None}},
         "env": {"A": "1"},
     }
+
+
+def test_a_list_of_mappings_is_shown_by_its_length() -> None:
+    (line,) = origin_lines(settle(profile="h200"), ["reference.claims"])
+    assert re.fullmatch(r"reference\.claims = \d+ items   <- profile h200 \(\S+:\d+\), over default \[\]", line)

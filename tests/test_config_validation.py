@@ -296,3 +296,28 @@ def test_what_has_its_effect_is_no_warning() -> None:
     sets = ["device=0", "workers=4", "compile=true", "checkpoint_minutes=1", "env.PYTORCH_ALLOC_CONF=backend:native"]
     more = ["loader.timeout_s=60", "loader.val.timeout_s=9", "prefetch_factor=3", "env.OMP_NUM_THREADS=4", "amp=true"]
     assert settle(sets=sets + more).warnings == settle(sets=["device=0"]).warnings
+
+
+def test_a_fault_inside_a_list_of_mappings_is_an_error_with_its_own_line() -> None:
+    claims = """\
+reference:
+  claims:
+    - {says: a, about: vram, gib: 1}
+    - says: b
+      about: vrma
+      gib: 1
+    - {says: c, abuot: vram, gib: 1}
+    - 3
+    - says: d
+      about: vram
+"""
+    found = [problem.partition("\n")[0] for problem in problems_of(profile=profile_file(claims))]
+    assert found[0].startswith("mine.yaml:5: `reference.claims`, item 2: `about` should be 'card', 'vram', ")
+    assert found[0].endswith('; it is "vrma"')
+    assert found[1:] == [
+        "mine.yaml:7: `reference.claims`, item 3: `about` is missing",
+        "mine.yaml:7: `reference.claims`, item 3: unknown key `abuot`",
+        "mine.yaml:2: `reference.claims`, item 4 should be `key: value` lines",
+        "mine.yaml:9: `reference.claims`, item 5 should be a claim with exactly one of gib, times, images, fits and "
+        "change",
+    ]

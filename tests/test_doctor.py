@@ -11,11 +11,12 @@ import pytest
 from fakes import GIB, MIB, build_nvml, nvml_environment
 
 import sainet
+from sainet.hardware.block_device import DiskKind
 from sainet.hardware.gpu import Gpu, GpuProcess, GpuReading, UnreadableGpu
 from sainet.hardware.machine import Machine, Versions
 from sainet.hardware.ram import RamReading
 from sainet.hardware.storage import Disk, Shm
-from sainet.report.doctor import Finding, diagnose
+from sainet.report.doctor import DataOnDisk, Finding, diagnose, diagnose_data
 
 H200 = Gpu(0, "NVIDIA H200", 141 * GIB, 300 * MIB)
 MACHINE = Machine(
@@ -39,7 +40,8 @@ def finding(topic: str, machine: Machine = MACHINE, versions: Versions = VERSION
 def test_a_good_machine_has_nothing_to_say() -> None:
     findings = diagnose(MACHINE, VERSIONS, DISK)
     assert [finding.topic for finding in findings] == [
-        "sainet", "python", "torch", "ultralytics", "nvidia driver", "gpu 0", "ram", "cpus", "/dev/shm", "runs folder",
+        "sainet", "python", "torch", "ultralytics", "nvidia driver", "gpu 0", "ram", "cpus", "/dev/shm",
+        "runs and cache",
     ]  # fmt: skip
     assert {(finding.verdict, finding.hint) for finding in findings} == {("ok", None)}
 
@@ -56,11 +58,47 @@ def test_a_lost_gpu_is_a_problem() -> None:
 
 
 def test_a_gpu_in_use_names_who_uses_it() -> None:
-    busy = replace(H200, used_bytes=30 * GIB, processes=(GpuProcess(4711, 30 * GIB),))
+    processes = (GpuProcess(4711, 29 * GIB, "python", "ada"), GpuProcess(4712, None))
+    busy = replace(H200, used_bytes=30 * GIB, processes=processes)
     found = finding("gpu 0", replace(MACHINE, gpus=replace(MACHINE.gpus, gpus=(busy,))))
     assert found.verdict == "note"
     assert "30.0 GiB in use" in found.value
-    assert "4711" in (found.hint or "")
+    assert "in use by process 4711 (python, user ada, 29.0 GiB), 4712:" in (found.hint or "")
+
+
+def test_a_hidden_gpu_in_use_still_says_so() -> None:
+    busy = replace(H200, used_bytes=30 * GIB, visible=False)
+    found = finding("gpu 0", replace(MACHINE, gpus=replace(MACHINE.gpus, gpus=(busy, replace(H200, index=1)))))
+    assert found.value == "NVIDIA H200, 141.0 GiB, 30.0 GiB in use"
+    assert "hidden" in (found.hint or "")
+
+
+def test_a_gpu_in_mig_mode_is_shown_by_its_instances() -> None:
+    instances = tuple(
+        Gpu(0, "NVIDIA H200 MIG 3g.71gb", 70 * GIB, 0, uuid=f"MIG-{number}", visible=number == 1) for number in range(2)
+    )
+    cut = replace(MACHINE, gpus=replace(MACHINE.gpus, gpus=(replace(H200, instances=instances),)))
+    found = {item.topic: item for item in diagnose(cut, VERSIONS, DISK) if item.topic.startswith("gpu")}
+    assert {topic: item.verdict for topic, item in found.items()} == {
+        "gpu 0": "note", "gpu 0 mig 0": "note", "gpu 0 mig 1": "ok",
+    }  # fmt: skip
+    assert found["gpu 0"].value == "NVIDIA H200, 141.0 GiB, MIG mode, 2 instances"
+    assert "CUDA_VISIBLE_DEVICES=MIG-0" in (found["gpu 0 mig 0"].hint or "")
+    assert found["gpu 0 mig 1"].value == "NVIDIA H200 MIG 3g.71gb, 70.0 GiB"
+
+
+def test_what_hides_a_gpu_is_named() -> None:
+    instance = Gpu(0, "NVIDIA H200 MIG 7g.141gb", 140 * GIB, 0, uuid="MIG-a")
+    hidden = replace(H200, index=1, visible=False)
+    for first, hider in ((H200, "CUDA_VISIBLE_DEVICES"), (replace(H200, instances=(instance,)), "the MIG instance")):
+        gpus = replace(MACHINE.gpus, gpus=(first, hidden))
+        assert (finding("gpu 1", replace(MACHINE, gpus=gpus)).hint or "").startswith(f"hidden by {hider}")
+
+
+def test_mig_mode_without_instances_is_a_problem() -> None:
+    cut = replace(H200, instances=(), visible=False)
+    assert finding("gpu 0", replace(MACHINE, gpus=replace(MACHINE.gpus, gpus=(cut,)))).verdict == "problem"
+    assert finding("gpu", replace(MACHINE, gpus=replace(MACHINE.gpus, gpus=(cut,)))).value == "none can be used"
 
 
 def test_hiding_every_gpu_is_a_problem_hiding_one_is_not() -> None:
@@ -131,6 +169,22 @@ def test_shm_that_is_missing_full_or_small(shm: Shm, verdict: str) -> None:
     assert finding("/dev/shm", replace(MACHINE, shm=shm)).verdict == verdict
 
 
+def test_shm_larger_than_the_ram_limit_says_where_it_ends() -> None:
+    small = RamReading(32 * GIB, 4 * GIB, 28 * GIB, "cgroup v2: /sys/fs/cgroup/memory.max")
+    found = finding("/dev/shm", replace(MACHINE, ram=small))
+    assert (found.verdict, found.hint) == ("note", "what lies here is RAM too, and that ends at 32.0 GiB")
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [("ssd", "ok"), ("unknown", "ok"), ("spinning", "note"), ("network", "note"), ("memory", "note")],
+)
+def test_disks_that_images_are_slowly_read_from(kind: DiskKind, verdict: str) -> None:
+    data, disk = diagnose_data(DataOnDisk(3, 5 * GIB, [replace(DISK, kind=kind)]))
+    assert (data.topic, data.value) == ("data", "3 images, 5.0 GiB")
+    assert (disk.topic, disk.verdict) == ("data disk", verdict)
+
+
 def test_few_cpus_starve_a_gpu_and_a_quota_is_worth_a_note() -> None:
     assert "idle GPU time" in (finding("cpus", replace(MACHINE, cpus=2)).hint or "")
     limited = finding("cpus", replace(MACHINE, cpus=16))
@@ -142,13 +196,15 @@ def test_few_cpus_starve_a_gpu_and_a_quota_is_worth_a_note() -> None:
     [
         (replace(DISK, free_bytes=GIB), "problem"),
         (replace(DISK, writable=False), "problem"),
-        (replace(DISK, filesystem="nfs4"), "note"),
-        (replace(DISK, filesystem="tmpfs"), "note"),
+        (replace(DISK, filesystem="nfs4", kind="network"), "note"),
+        (replace(DISK, filesystem="tmpfs", kind="memory"), "note"),
+        (replace(DISK, kind="spinning"), "note"),
         (replace(DISK, filesystem="overlay"), "note"),
+        (replace(DISK, kind="ssd"), "ok"),
     ],
 )
 def test_disks_that_runs_should_not_be_kept_on(disk: Disk, verdict: str) -> None:
-    assert finding("runs folder", disk=disk).verdict == verdict
+    assert finding("runs and cache", disk=disk).verdict == verdict
 
 
 COMMAND = """
@@ -176,11 +232,86 @@ def test_the_command_prints_one_json_object_with_bytes_and_imports_no_torch(tmp_
     result = run_doctor("--json", "--runs-dir", str(tmp_path / "not" / "yet"))
     assert (result.returncode, result.stderr) == (0, "")
     report = json.loads(result.stdout)
-    assert set(report) == {"findings", "machine"}
+    assert set(report) == {"findings", "machine", "profile"}
+    assert report["profile"] is None
     assert {"topic", "value", "verdict", "hint"} == set(report["findings"][0])
     assert report["machine"]["ram"]["limit_bytes"] > GIB
     assert report["machine"]["runs_disk"]["path"] == str(tmp_path)
     assert report["machine"]["versions"]["sainet"] == sainet.__version__
+
+
+def a_set(folder: Path) -> Path:
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        (folder / split / "a.jpg").write_bytes(bytes(1000))
+    (folder / "data.yaml").write_text("train: train\nval: val\nnames: [smoke]\n")
+    return folder / "data.yaml"
+
+
+def test_the_data_and_their_disk_are_shown(tmp_path: Path) -> None:
+    report = json.loads(run_doctor("--json", "--data", str(a_set(tmp_path / "set"))).stdout)
+    assert (report["machine"]["data"]["images"], report["machine"]["data"]["file_bytes"]) == (2, 2000)
+    (disk,) = report["machine"]["data"]["disks"]
+    assert disk["path"] == str(tmp_path / "set" / "train")
+    assert {"data", "data disk"} <= {finding["topic"] for finding in report["findings"]}
+
+
+def test_data_that_are_not_good_are_a_finding(tmp_path: Path) -> None:
+    yaml = a_set(tmp_path / "set")
+    (tmp_path / "set" / "val" / "a.jpg").unlink()
+    result = run_doctor("--json", "--data", str(yaml))
+    assert result.returncode == 0
+    (found,) = [item for item in json.loads(result.stdout)["findings"] if item["topic"] == "data"]
+    assert found["verdict"] == "problem"
+    assert f"{yaml}:2: `val` has no images" in found["value"]
+
+
+def test_the_machine_is_compared_with_a_profile_and_its_tier(tmp_path: Path) -> None:
+    """On a machine with one H200 and one more that the profile does not name."""
+    script = tmp_path / "script"
+    script.write_text("gpu 143771 500 0 NVIDIA H200\ngpu 143771 500 0 NVIDIA H200\n")
+    environ = nvml_environment(build_nvml(tmp_path), script)
+    result = run_doctor("--profile", "h200", "--tier", "stable", "--json", environ=environ)
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert (report["profile"]["name"], report["profile"]["tier"]) == ("h200", "stable")
+    assert report["profile"]["hardware"]["vram_gib"] == 140
+    (line,) = [item for item in report["findings"] if item["topic"] == "profile h200"]
+    assert "GPUs, GPU model, VRAM" in line["value"]
+
+
+def test_the_profiles_own_cuda_visible_devices_counts_and_its_tiers(tmp_path: Path) -> None:
+    """It goes over that of the shell in the training too."""
+    profile = tmp_path / "mine.yaml"
+    text = "hardware: {gpu: A100, gpus: 2}\nenv:\n  CUDA_VISIBLE_DEVICES: 0,1\n"
+    profile.write_text(f"{text}tiers:\n  huge:\n    hardware: {{vram_gib: 80}}\n")
+    script = tmp_path / "script"
+    script.write_text("gpu 40960 500 0 NVIDIA A100\n" * 2)
+    environ = nvml_environment(build_nvml(tmp_path), script, CUDA_VISIBLE_DEVICES="0")
+    result = run_doctor("--profile", str(profile), "--json", environ=environ)
+    (line,) = [item for item in json.loads(result.stdout)["findings"] if "mine" in item["topic"]]
+    assert (line["topic"], line["value"]) == ("profile mine", "as it expects, or more: GPUs, GPU model")
+    result = run_doctor("--profile", str(profile), "--tier", "huge", "--json", environ=environ)
+    (less,) = [item for item in json.loads(result.stdout)["findings"] if item["topic"].startswith("mine:")]
+    assert (less["topic"], less["value"]) == ("mine: VRAM", "40.0 GiB of 80 GiB")
+
+
+def test_the_table_shows_the_instances_of_a_gpu_in_mig_mode(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(
+        "gpu 40960 9000 0 NVIDIA A100\nmig 0\n"
+        "instance 0 0 19968 12 NVIDIA A100 MIG 3g.20gb\ninstance 0 3 4864 12 NVIDIA A100 MIG 1g.5gb\n"
+    )
+    environ = nvml_environment(build_nvml(tmp_path), script, CUDA_VISIBLE_DEVICES="MIG-03000000-fake")
+    lines = run_doctor(environ=environ).stdout.splitlines()
+    seen = [line.split()[0] for line in lines if "gpu 0 mig" in line]
+    assert seen == ["note", "ok"]
+
+
+def test_a_tier_without_a_profile_is_refused() -> None:
+    result = run_doctor("--tier", "stable")
+    assert result.returncode != 0
+    assert "--profile" in result.stderr
 
 
 def test_the_table_shows_the_gpus_of_the_driver(tmp_path: Path) -> None:

@@ -254,17 +254,17 @@ def test_npy_files_of_the_user_are_neither_used_nor_removed(
 def test_a_cache_that_does_not_fit_is_refused(
     engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import psutil
-
     from sainet.errors import RefusedError
 
     data = tiny_set()
+    whole = plan_for(data, cache="ram")
+    four_images = 4 * 3 * 64 * 64
+    assert dataset_of(engine, whole.model_copy(update={"ram_cache_bytes": four_images})).cache == "ram"
+    with pytest.raises(RefusedError, match=r"loader\.cache: ram needs .* for the train images"):
+        dataset_of(engine, whole.model_copy(update={"ram_cache_bytes": four_images - 1}))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=10, used=9, free=1))
     with pytest.raises(StorageError, match=r"loader\.cache: disk needs"):
         dataset_of(engine, plan_for(data, cache="disk"))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1, total=10))
-    with pytest.raises(RefusedError, match=r"loader\.cache: ram does not fit"):
-        dataset_of(engine, plan_for(data, cache="ram"))
 
 
 def test_a_disk_that_fills_up_while_images_are_cached_is_told(

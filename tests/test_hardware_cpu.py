@@ -59,6 +59,20 @@ def test_v1_quota(tmp_path: Path, quota: str, expected: int) -> None:
     assert usable_cpus(lay_out(tmp_path, files)) == expected
 
 
+@pytest.mark.usefixtures("_many_cpus")
+def test_hybrid_host_reads_the_quota_where_the_version_that_governs_cpus_has_it(tmp_path: Path) -> None:
+    unified = CGROUP2_MOUNT.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified ")
+    files = {
+        "/proc/self/cgroup": "3:cpu,cpuacct:/job\n0::/job\n",
+        "/proc/self/mountinfo": f"{V1_MOUNT}\n{unified}",
+        "/sys/fs/cgroup/unified/cgroup.controllers": "memory\n",
+        "/sys/fs/cgroup/unified/job/cpu.max": "100000 100000\n",
+        "/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us": "700000\n",
+        "/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us": "100000\n",
+    }
+    assert usable_cpus(lay_out(tmp_path, files)) == 7
+
+
 def test_a_process_pinned_to_one_cpu_has_one() -> None:
     pinned = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
     code = f"{pinned}; from sainet.hardware.cpu import usable_cpus; print(usable_cpus())"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import CGROUP2_MOUNT, GIB, MIB, lay_out, meminfo
@@ -144,6 +145,15 @@ def test_hybrid_host_reads_v1_where_the_v2_mount_does_not_govern_memory(tmp_path
     assert read_ram(lay_out(tmp_path, files | groups)).limit_bytes == 8 * GIB
 
 
+def test_hybrid_host_reads_v2_where_that_governs_memory(tmp_path: Path) -> None:
+    unified = CGROUP2_MOUNT.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified ")
+    cpu = "33 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"
+    files = host("3:cpu:/job\n0::/job\n", f"{cpu}\n{unified}")
+    files["/sys/fs/cgroup/unified/cgroup.controllers"] = "memory\n"
+    files |= {"/sys/fs/cgroup/unified/job/memory.max": f"{8 * GIB}", "/sys/fs/cgroup/unified/job/memory.current": "0"}
+    assert read_ram(lay_out(tmp_path, files)).limit_bytes == 8 * GIB
+
+
 def test_a_process_moved_out_of_its_namespace_reads_the_top_of_the_mount(tmp_path: Path) -> None:
     files = host("0::/../elsewhere\n", CGROUP2_MOUNT) | v2_group("", maximum=8 * GIB, usage=GIB)
     assert read_ram(lay_out(tmp_path, files)).limit_bytes == 8 * GIB
@@ -208,13 +218,31 @@ def small_group(tmp_path: Path) -> Iterator[Path]:
         child.rmdir()
 
 
+def run_in(group: Path, cached: Path) -> dict[str, Any]:
+    """What `IN_A_SMALL_GROUP` prints in a process that entered `group` first."""
+    enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+    command = ["sh", "-c", enter, "sh", sys.executable, "-c", IN_A_SMALL_GROUP, str(cached)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(result.stdout))
+
+
+def test_a_real_limit_of_the_group_around_ours_counts(small_group: Path, tmp_path: Path) -> None:
+    inner = small_group / "inner"
+    inner.mkdir()
+    try:
+        if not (inner / "memory.usage_in_bytes").exists():  # v2 gives a group no figures of its own unless asked to
+            (small_group / "cgroup.subtree_control").write_text("+memory")
+        reading = run_in(inner, tmp_path / "cached")
+    finally:
+        inner.rmdir()
+    assert reading["limit_bytes"] == 512 * MIB
+    assert f"/{small_group.name}/" in reading["limited_by"]
+
+
 def test_a_real_group_is_read_from_inside_and_its_page_cache_does_not_count(small_group: Path, tmp_path: Path) -> None:
     if disk_of(tmp_path).filesystem == "tmpfs":
         pytest.skip("the temporary folder is memory: what is written there is no page cache")
-    enter = f'echo $$ > {small_group}/cgroup.procs && exec "$@"'
-    command = ["sh", "-c", enter, "sh", sys.executable, "-c", IN_A_SMALL_GROUP, str(tmp_path / "cached")]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    reading = json.loads(result.stdout)
+    reading = run_in(small_group, tmp_path / "cached")
     assert reading["limit_bytes"] == 512 * MIB
     assert small_group.name in reading["limited_by"]
     assert reading["raw"] > 120 * MIB > reading["working_set_bytes"]

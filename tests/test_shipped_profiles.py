@@ -114,7 +114,7 @@ A10G = {
     "loader.persistent_workers": True,
     "hardware.gpu": "A10G",
     "hardware.gpus": 1,
-    "hardware.vram_gib": 23,
+    "hardware.vram_gib": 22.5,  # "23GB" in one place of the document, 23028 MiB in another
     "hardware.ram_gib": 62,
     "hardware.cpus": 16,
     "hardware.storage": "FSx Lustre",
@@ -274,7 +274,7 @@ def test_a_profile_may_start_on_its_own_machine(profile: str, tier: str | None, 
         machine = resolved.config.hardware
         name = str(machine.gpu)
         gpus = [Gpu(i, name, 40 * GIB, 0, compute_capability=CAPABILITIES[name]) for i in range(machine.gpus)]
-        found = refusals(resolved, gpus, {"PATH": str(tmp_path)}, force=False)
+        found = refusals(resolved, gpus, {"PATH": str(tmp_path)})
         assert [problem.message for problem in found] == NOT_YET.get(profile, [])
 
 
@@ -282,7 +282,10 @@ def test_a_profile_may_start_on_its_own_machine(profile: str, tier: str | None, 
 
 
 def described() -> dict[str, dict[str, list[Any]]]:
-    """Every key's value and origin for each stage on `cpu`, then for each profile and tier what differs from that."""
+    """Every key's value and origin for each stage on `cpu`, then for each profile and tier what differs from that.
+
+    The claims have a page of their own under test (docs/memory.md).
+    """
     found = {}
     for stage in LEARNING:
         base = found[f"stage {stage}"] = _described(stage, "cpu", None)
@@ -296,7 +299,11 @@ def described() -> dict[str, dict[str, list[Any]]]:
 
 def _described(stage: Stage, profile: str, tier: str | None) -> dict[str, list[Any]]:
     history = settle(stage=stage, profile=profile, tier=tier).history
-    return {key: [settings[-1].value, str(settings[-1].origin)] for key, settings in history.items()}
+    return {
+        key: [settings[-1].value, str(settings[-1].origin)]
+        for key, settings in history.items()
+        if key != "reference.claims"
+    }
 
 
 def test_what_the_shipped_files_resolve_to_is_what_it_was() -> None:

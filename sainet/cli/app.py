@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sainet import __version__
-from sainet.cli import config, data, doctor, full_workflow, profiles, runs, train
+from sainet.cli import config, data, doctor, full_workflow, profile_memory, profiles, runs, train
 from sainet.cli.output import forgive, print_error
 from sainet.errors import SainetError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 
 app.command("train")(train.train)
 app.command("full-workflow")(full_workflow.full_workflow)
+app.command("profile-memory")(profile_memory.profile_memory)
 app.command("doctor")(doctor.doctor)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(config.app, name="config")

@@ -7,6 +7,7 @@ from sainet.cli.plan_facts import fact_lines, plan_facts
 from sainet.config.resolve import Resolved
 from sainet.config.show import ordered_keys, origin_lines
 from sainet.errors import SainetError
+from sainet.report.memory import memory_lines, resource_dicts
 from sainet.run.launch import command
 from sainet.run.prediction import predicted_time
 from sainet.run.preflight import Preflight, by_settings, require
@@ -70,6 +71,7 @@ def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> di
         "weights": found.weights,
         "images": {"train": found.source.train_images, "val": found.source.val_images} if found.source else None,
         **plan_facts(found),
+        "memory": resource_dicts(found.fit.forecast, found.fit.limits) if found.fit else [],
         "predicted_time": predicted_time(resolved, images),
         "warnings": _warnings(found),
     }
@@ -77,7 +79,8 @@ def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> di
 
 def _warnings(found: Preflight) -> list[str]:
     refused = [f"a real start is refused: {problem.message}" for problem in found.refusals]
-    return found.warnings + refused + [f"not named yet: {error.message}" for error in found.open_questions]
+    forced = [f"--force starts in spite of: {problem.message}" for problem in found.forced]
+    return found.warnings + refused + forced + [f"not named yet: {error.message}" for error in found.open_questions]
 
 
 def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
@@ -91,6 +94,7 @@ def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
         "data": _data_line(found),
         "weights": found.weights or resolved.config.weights,
         **fact_lines(found),
+        **(memory_lines(found.fit.forecast, found.fit.limits) if found.fit else {}),
         "predicted time": described["predicted_time"] or "nothing published for this configuration",
         "command": " ".join(described["command"]) or "none: the stage is done",
     }

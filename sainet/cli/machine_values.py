@@ -8,8 +8,6 @@ if TYPE_CHECKING:
 
 def hardware_values() -> "HardwareValues":
     """What `auto` is resolved from on this machine: its usable CPU threads and the GPUs that CUDA would see."""
-    from sainet.config.auto import HardwareValues
-    from sainet.hardware.machine import read_machine
+    from sainet.hardware.machine import read_machine, values_of
 
-    machine = read_machine()
-    return HardwareValues(machine.cpus, tuple(gpu.name for gpu in machine.gpus.gpus if gpu.visible))
+    return values_of(read_machine())

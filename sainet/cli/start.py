@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sainet.cli.options import request_of
+from sainet.cli.output import note
 from sainet.config.keys import expand, split_stage
 from sainet.config.layers import anchored_path
 from sainet.errors import UsageError
@@ -40,7 +41,7 @@ def start(
         stored = _stored_request(folder.read_state(), command, stages)
         if stored is not None:
             request = _over(stored, request, stages)
-    workflow = Workflow(command, stages, request, folder, read_machine())
+    workflow = Workflow(command, stages, request, folder, read_machine(), tell=note)
     if dry:
         from sainet.cli.dry_run import dry_run
 

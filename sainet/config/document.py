@@ -5,7 +5,7 @@ PyYAML alone would let a duplicate key win silently and read `1e-3` as text; bot
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ _DEEPEST = 6
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+
+
+class Items(list[Any]):
+    """A list of mappings. `lines`: for each of them, where its keys stand, from 1."""
+
+    def __init__(self, items: Iterable[Any], lines: Sequence[Mapping[str, int]]) -> None:
+        super().__init__(items)
+        self.lines = lines
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,21 @@ def _leaves(loader: Any, node: yaml.MappingNode, prefix: str) -> Iterator[Entry]
             yield from _leaves(loader, value_node, f"{key}.")
         else:
             text = value_node.value if isinstance(value_node, yaml.ScalarNode) else None
-            yield Entry(key, _construct(loader, value_node), text, key_node.start_mark.line + 1)
+            yield Entry(key, _value(loader, value_node), text, key_node.start_mark.line + 1)
+
+
+def _value(loader: Any, node: yaml.Node) -> Any:
+    value = _construct(loader, node)
+    if not _mappings(node):
+        return value
+    mappings = [item.value if isinstance(item, yaml.MappingNode) else [] for item in node.value]
+    return Items(value, [{key.value: key.start_mark.line + 1 for key, _ in pairs} for pairs in mappings])
+
+
+def _mappings(node: yaml.Node) -> list[yaml.MappingNode]:
+    """The mappings of a list, if it is one."""
+    items = node.value if isinstance(node, yaml.SequenceNode) else []
+    return [item for item in items if isinstance(item, yaml.MappingNode)]
 
 
 def _construct(loader: Any, node: yaml.Node) -> Any:
@@ -126,8 +148,8 @@ def _key_problems(node: yaml.MappingNode, prefix: str, shown: str) -> Iterator[P
             yield Problem(problem[0], f"{shown}:{line}", problem[1])
             continue
         first[key_node.value] = line
-        if isinstance(value_node, yaml.MappingNode):
-            yield from _key_problems(value_node, f"{prefix}{key_node.value}.", shown)
+        for below in [value_node] if isinstance(value_node, yaml.MappingNode) else _mappings(value_node):
+            yield from _key_problems(below, f"{prefix}{key_node.value}.", shown)
 
 
 def _key_problem(key_node: yaml.Node, prefix: str, first: dict[str, int]) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ A key that Ultralytics has keeps Ultralytics' name and values. A *profile* owns 
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -34,7 +34,7 @@ ImageSize = Annotated[
 class Section(BaseModel):
     """A section of the configuration: strict types, and no key that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 # --- what a profile owns ----------------------------------------------------------------------------------------------
@@ -130,6 +130,54 @@ class Guard(Section):
     """What happens when memory runs short. Its thresholds come with the guard; there is nothing to set yet."""
 
 
+Quantity = Literal[
+    "card", "vram", "vram_all", "gpu_batch", "optimizer", "largest_batch",
+    "ram", "base", "loaders", "batch", "train_queue", "val_queue", "ram_cache",
+    "shm", "disk", "other",
+]  # fmt: skip
+"""What a claim is about. GPU: one card's size, the estimate for one GPU and for all of them, one batch as the model
+reads it, the optimizer's state, the largest total batch that fits. RAM: all of it, the processes by themselves, all
+that loading takes, one batch as it is loaded, the batches of either loader, the cache. Then /dev/shm and the disk.
+`benchmarks/memory/claims.py` counts them; `other` is what cannot be counted, and its note says why."""
+
+
+class Claim(Section):
+    """A sentence of the document about memory, so that it can be counted anew (docs/memory.md).
+
+    Exactly one of `gib`, `times`, `images`, `fits` and `change` is what it claims; none for `other`.
+    """
+
+    says: str = Field(min_length=1, description="The sentence, as the document has it.")
+    about: Quantity
+    gib: float | None = Field(None, description="So many GiB; with `than`, so many more than there.")
+    times: Positive | None = Field(None, description="So many times what it is with the settings in `than`.")
+    images: int | None = Field(None, ge=0, description="So many images; of the largest batch.")
+    fits: bool | None = Field(None, description="Whether it (ram, shm, disk, vram) fits into what `hardware:` says.")
+    change: Literal["less", "same", "more"] | None = Field(None, description="How it compares with `than`.")
+    settings: list[str] = Field(
+        default_factory=list, description="KEY=VALUE, as after --set: where the claim differs from the profile."
+    )
+    than: list[str] | None = Field(None, description="KEY=VALUE: the settings that it is compared with.")
+    note: str | None = Field(None, description="Why it is so, as far as that is known.")
+
+    @model_validator(mode="after")
+    def _claims_one_thing(self) -> "Claim":
+        said = [name for name in ("gib", "times", "images", "fits", "change") if getattr(self, name) is not None]
+        if self.about == "other":
+            if said or self.note is None:
+                raise ValueError("a claim about `other` with a note that says why nothing can be counted")
+            return self
+        if len(said) != 1:
+            raise ValueError("a claim with exactly one of gib, times, images, fits and change")
+        if said[0] in {"times", "change"} and self.than is None:
+            raise ValueError(f"a claim that has `than` beside `{said[0]}`")
+        if said[0] == "fits" and (self.about not in {"ram", "shm", "disk", "vram"} or self.than is not None):
+            raise ValueError("a claim about ram, shm, disk or vram, without `than`, if it says `fits`")
+        if (said[0] == "images") != (self.about == "largest_batch"):
+            raise ValueError("a claim about largest_batch if it says `images`, and about nothing else")
+        return self
+
+
 class Reference(Section):
     """Published figures of this very configuration, for comparison. Nothing is decided from them."""
 
@@ -137,6 +185,7 @@ class Reference(Section):
     batch: int | None = Field(None, ge=1, description="The batch that they were measured at.")
     imgsz: ImageSize | None = Field(None, description="The size that was really trained; null: that of the profile.")
     images: int | None = Field(None, ge=1, description="Training images of the run that was measured.")
+    data_gib: Positive | None = Field(None, description="All image and label files together.")
     s_per_batch: Positive | None = None
     vram_gib: Positive | None = Field(None, description="Of one GPU.")
     ram_gib: Positive | None = None
@@ -146,6 +195,7 @@ class Reference(Section):
     map50: Fraction | None = None
     map50_after_epochs: int | None = Field(None, ge=1)
     note: str | None = None
+    claims: list[Claim] = Field(default_factory=list, description="What the document says about memory.")
 
 
 # --- what a stage preset owns -----------------------------------------------------------------------------------------

@@ -45,14 +45,20 @@ def origin_lines(resolved: Resolved, keys: Sequence[str]) -> list[str]:
     Keys and values are aligned, and an empty line parts the sections.
     """
     key_width = max((len(key) for key in keys), default=0)
-    value_width = min(max((len(written(resolved.value(key))) for key in keys), default=0), _WIDEST_VALUE)
+    value_width = min(max((len(_shown(resolved.value(key))) for key in keys), default=0), _WIDEST_VALUE)
     lines: list[str] = []
     for _, group in groupby(keys, key=lambda key: key.partition(".")[0] if "." in key else ""):
         lines += [""] if lines else []
         for key in group:
-            value = written(resolved.value(key))
+            value = _shown(resolved.value(key))
             lines.append(f"{key:<{key_width}} = {value:<{value_width}}   <- {_history(resolved, key)}")
     return lines
+
+
+def _shown(value: Any) -> str:
+    """A value on one line; of a list of mappings only how long it is."""
+    is_long = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    return f"{len(value)} items" if is_long else written(value)
 
 
 def _history(resolved: Resolved, key: str) -> str:
@@ -63,8 +69,8 @@ def _history(resolved: Resolved, key: str) -> str:
     if written(replaced.value) == written(last.value):
         return str(last.origin)
     if replaced.origin.layer == "default":
-        return f"{last.origin}, over default {written(replaced.value)}"
-    return f"{last.origin}, over {written(replaced.value)} of {replaced.origin}"
+        return f"{last.origin}, over default {_shown(replaced.value)}"
+    return f"{last.origin}, over {_shown(replaced.value)} of {replaced.origin}"
 
 
 def _named(name: str, keys: Sequence[str]) -> list[str]:

@@ -1,13 +1,13 @@
 """Checking layers against the schema, with errors for people: all at once, each with its place and a hint."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sainet.config.document import written
+from sainet.config.document import Items, written
 from sainet.config.keys import FOREIGN, advice_for, is_known, owner_of, section_names, split_stage
 from sainet.config.origin import Layer, Setting
 from sainet.config.schema import Config
@@ -31,7 +31,7 @@ def layer_problems(layer: Layer) -> tuple[list[Setting], list[Problem]]:
         else:
             good.append(setting)
     bad_values = _value_problems(good)
-    problems += bad_values.values()
+    problems += (problem for found in bad_values.values() for problem in found)
     return [s for s in good if id(s) not in bad_values], problems
 
 
@@ -84,12 +84,12 @@ def _elsewhere(key: str) -> str:
     return f"set it in sainet.yaml or with --set {key}=..."
 
 
-def _value_problems(settings: Sequence[Setting]) -> dict[int, Problem]:
+def _value_problems(settings: Sequence[Setting]) -> dict[int, list[Problem]]:
     """Problems by the id() of the setting that has them; settings limited to a stage are checked by themselves."""
     groups: dict[str | None, list[Setting]] = defaultdict(list)
     for setting in settings:
         groups[split_stage(setting.key)[0]].append(setting)
-    found: dict[int, Problem] = {}
+    found: dict[int, list[Problem]] = {}
     for group in groups.values():
         by_key = {split_stage(s.key)[1]: s for s in group}
         try:
@@ -97,9 +97,31 @@ def _value_problems(settings: Sequence[Setting]) -> dict[int, Problem]:
         except ValidationError as error:
             for key, details in _by_key(error, by_key).items():
                 setting = by_key[key]
-                hint = _NULL_HINT if setting.value is None else _HINTS.get(key)
-                found[id(setting)] = Problem(_describe(key, setting.value, details), setting.where, hint)
+                found[id(setting)] = list(_item_problems(key, setting, details))
+                if not found[id(setting)]:
+                    hint = _NULL_HINT if setting.value is None else _HINTS.get(key)
+                    found[id(setting)] = [Problem(_describe(key, setting.value, details), setting.where, hint)]
     return found
+
+
+def _item_problems(key: str, setting: Setting, details: Sequence[ErrorDetails]) -> Iterator[Problem]:
+    """What is wrong inside the mappings of a list, each with its own line; nothing where the value is no such list."""
+    for detail in details:
+        number, *inner = [*detail["loc"][key.count(".") + 1 :], None]
+        if not isinstance(setting.value, Items) or not isinstance(number, int):
+            continue
+        name, lines = inner[0], setting.value.lines[number]
+        line = lines.get(str(name), min(lines.values(), default=None))
+        where = f"{setting.where.rpartition(':')[0]}:{line}" if line else setting.where
+        item = f"`{key}`, item {number + 1}"
+        if name is None:
+            yield Problem(f"{item} should be {_expected(detail)}", where)
+        elif detail["type"] == "extra_forbidden":
+            yield Problem(f"{item}: unknown key `{name}`", where)
+        elif detail["type"] == "missing":
+            yield Problem(f"{item}: `{name}` is missing", where)
+        else:
+            yield Problem(f"{item}: `{name}` should be {_expected(detail)}; it is {written(detail['input'])}", where)
 
 
 def _by_key(error: ValidationError, keys: Container[str]) -> dict[str, list[ErrorDetails]]:
@@ -135,6 +157,8 @@ def _expected(details: ErrorDetails) -> str:
             return "text"
         case "list_type":
             return "a list"
+        case "model_type":
+            return "`key: value` lines"
         case "finite_number":
             return "a finite number"
         case "string_too_short":

@@ -1,8 +1,9 @@
 """Reading a data YAML (Ultralytics' format): where the images are and what the label files' classes are called."""
 
 import glob
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,44 @@ IMAGE_FORMATS = frozenset(
 )
 """What Ultralytics 8.4 reads as an image; other files in an image folder are not looked at."""
 
+MOST_NAMED = 20_000
+"""Of a larger split only an even part of the paths is kept: the supervisor holds them for as long as it runs."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The paths of a split's images: all of them (`count`), or an even part of at most `MOST_NAMED`."""
+
+    count: int
+    named: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data YAML that was read and whose images are there."""
+    """A data YAML that was read and whose images are there.
+
+    `train`, `val`: the folders and list files. `train_paths`, `val_paths`: what was found in them.
+    """
 
     yaml: Path
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     names: dict[int, str]
-    train_images: int
-    val_images: int
+    train_paths: Paths = field(repr=False)
+    val_paths: Paths = field(repr=False)
+
+    @property
+    def train_images(self) -> int:
+        return self.train_paths.count
+
+    @property
+    def val_images(self) -> int:
+        return self.val_paths.count
+
+    @property
+    def named_images(self) -> tuple[str, ...]:
+        """The paths that are kept, of both splits."""
+        return self.train_paths.named + self.val_paths.named
 
 
 def read_source(path: str) -> DataSource:
@@ -45,8 +73,8 @@ def read_source(path: str) -> DataSource:
     _check_promises(tree, names, yaml, lines)
     root = (yaml.parent / Path(str(tree.get("path") or ".")).expanduser()).resolve()
     splits = {split: _split(split, tree, root, yaml, lines) for split in ("train", "val")}
-    counts = {split: _count_images(paths, split, yaml, lines.get(split)) for split, paths in splits.items()}
-    return DataSource(yaml, splits["train"], splits["val"], names, counts["train"], counts["val"])
+    found = {split: _find_images(paths, split, yaml, lines.get(split)) for split, paths in splits.items()}
+    return DataSource(yaml, splits["train"], splits["val"], names, found["train"], found["val"])
 
 
 def data_plan(source: DataSource, classes: Sequence[str] | None, *, skip_bad_images: bool) -> DataPlan:
@@ -168,25 +196,38 @@ def _split(split: str, tree: dict[str, Any], root: Path, yaml: Path, lines: dict
     return paths
 
 
-def _count_images(paths: Sequence[Path], split: str, yaml: Path, line: int | None) -> int:
+def _find_images(paths: Sequence[Path], split: str, yaml: Path, line: int | None) -> Paths:
     try:
-        count = sum(_images_in(path) for path in paths)
+        found = _evenly(image for path in paths for image in images_in(path))
     except OSError as error:
         raise DataError(f"`{split}` cannot be read: {error}", where=f"{yaml}:{line}") from error
-    if count == 0:
+    if found.count == 0:
         shown = ", ".join(str(path) for path in paths)
         raise DataError(f"`{split}` has no images: {shown}", where=f"{yaml}:{line}")
-    return count
+    return found
 
 
-def _images_in(path: Path) -> int:
+def _evenly(images: Iterable[str]) -> Paths:
+    """All paths counted, and every one, every second, every fourth, ... of them kept, sorted."""
+    count, step, kept = 0, 1, list[str]()
+    for count, image in enumerate(images, start=1):
+        if (count - 1) % step == 0:
+            kept.append(image)
+        if len(kept) > MOST_NAMED:
+            kept, step = kept[::2], 2 * step
+    return Paths(count, tuple(sorted(kept)))
+
+
+def images_in(path: Path) -> Iterator[str]:
     """Images below a folder, or in a list file, as Ultralytics finds them: links are followed, hidden files are not."""
     if path.is_dir():
         pattern = f"{glob.escape(str(path))}/**/*.*"
         found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - rglob follows no links and finds hidden files
     else:
-        found = iter(_listed(path))
-    return sum(map(_is_image, found))
+        # Its other relative lines start at the working directory.
+        beside = f"{path.parent}{os.sep}"
+        found = (f"{beside}{line[2:]}" if line.startswith("./") else line for line in _listed(path))
+    return filter(_is_image, found)
 
 
 def _listed(path: Path) -> list[str]:

@@ -16,6 +16,7 @@ from ultralytics.utils.patches import imread
 
 from sainet.errors import DataError, RefusedError, StorageError
 from sainet.files import storage_error
+from sainet.geometry import Shape, fit_inside
 from sainet.protocol import DataPlan
 
 _SHOWN = 10
@@ -73,14 +74,29 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
 
     augment: bool
 
-    def __init__(self, *args: Any, plan: DataPlan, cache_dir: Path, split: str, cache_name: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        plan: DataPlan,
+        cache_dir: Path,
+        split: str,
+        cache_name: str,
+        ram_cache_bytes: int | None,
+        **kwargs: Any,
+    ) -> None:
         self.plan = plan
+        self.ram_cache_bytes = ram_cache_bytes
         self.cache_dir = cache_dir
         self.split = split
         self.cache_name = cache_name
         self.scan_notes: list[str] = []
         super().__init__(*args, data={"names": plan.source_names, "channels": 3}, task="detect", **kwargs)
         self._use_own_npy_files()
+
+    @property
+    def canvas(self) -> Shape:
+        """What images are resized to fit into, (height, width)."""
+        return self.imgsz, self.imgsz
 
     def verify_args(self) -> tuple[Any, Iterable[Any]]:
         upstream._replace_image = _leave_as_it_is
@@ -152,7 +168,10 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         for label in self.labels:
             _translate(label, self.plan.class_map)
         # Upstream takes the shapes away when it builds rectangular batches, before it asks about a disk cache.
-        self.decoded_bytes = sum(3 * height * width for height, width in (label["shape"] for label in self.labels))
+        sizes = [label["shape"] for label in self.labels]
+        self.decoded_bytes = sum(3 * height * width for height, width in sizes)
+        fitted = [fit_inside(height, width, self.canvas) for height, width in sizes]
+        self.fitted_bytes = sum(3 * height * width for height, width in fitted)
         self._check_boxes()
 
     def _check_boxes(self) -> None:
@@ -203,13 +222,20 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
             raise storage_error(error, path) from error
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
-        """Upstream's estimate, but a cache that does not fit is refused rather than silently left out."""
+        """Against what the supervisor has left for it, from the sizes that the label scan knows.
+
+        Upstream asks psutil, which sees the host and no container, about a few images, and leaves the cache out.
+        """
+        del safety_margin
         self._use_own_npy_files()
-        if super().check_cache_ram(safety_margin):
-            return True
-        raise RefusedError(
-            f"loader.cache: ram does not fit for the {self.split} images", hint="--cache false, or --cache disk"
-        )
+        left = self.ram_cache_bytes
+        if left is not None and self.fitted_bytes > left:
+            raise RefusedError(
+                f"loader.cache: ram needs {self.fitted_bytes / 2**30:.1f} GiB for the {self.split} images, "
+                f"{max(0, left) / 2**30:.1f} GiB are left beside the rest of the training",
+                hint="--cache disk, or --cache false; --force starts all the same",
+            )
+        return True
 
     def _use_own_npy_files(self) -> None:
         """Decoded images lie in the cache folder. Upstream would write, renew and remove them beside the images."""

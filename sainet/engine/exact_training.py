@@ -61,7 +61,7 @@ class ExactTraining(StageTraining):
             seed=self.args.seed,
             close_epoch=self.epochs - self.args.close_mosaic if self.args.close_mosaic else self.epochs,
         )
-        self.tell_notes(dataset)
+        self.take_note(dataset)
         return dataset
 
     def get_dataloader(self, dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:

@@ -11,7 +11,7 @@ from sainet.engine.dataset import StageDataset, undecodable
 from sainet.engine.order import Sample
 from sainet.engine.randomness import Purpose, seeded
 from sainet.engine.rectangle import make_rectangular
-from sainet.geometry import fit_inside
+from sainet.geometry import Shape, fit_inside
 
 Loaded = tuple[np.ndarray, tuple[int, int], tuple[int, int]]
 """An image (H, W, 3) uint8 BGR resized to fit, its height and width in the file, and those it has now."""
@@ -39,6 +39,10 @@ class SampledDataset(StageDataset):
             plain = copy(hyp)
             plain.mosaic = plain.copy_paste = plain.mixup = plain.cutmix = 0.0
             self._closed = self.build_transforms(plain)
+
+    @property
+    def canvas(self) -> Shape:
+        return self.shape
 
     def __getitem__(self, index: Sample | int) -> dict[str, Any]:
         if isinstance(index, int):

@@ -60,6 +60,7 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
         self.reporter = reporter
         self.transferred: str | None = None
         self.finished = False
+        self.ram_cache_left_bytes = plan.ram_cache_bytes
         upstream.check_amp = partial(_amp_without_download, reporter)
         super().__init__(overrides={**plan.arguments, "model": plan.weights, "data": str(_write_data_yaml(plan))})
         self._move_weights()
@@ -93,7 +94,7 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
 
     def build_dataset(self, img_path: Any, mode: str = "train", batch: int | None = None) -> StageDataset:
         dataset = StageDataset(**self.dataset_options(img_path, mode, batch, rect=mode != "train"))
-        self.tell_notes(dataset)
+        self.take_note(dataset)
         return dataset
 
     def dataset_options(self, img_path: Any, mode: str, batch: int | None, *, rect: bool) -> dict[str, Any]:
@@ -115,12 +116,15 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             "cache_dir": self.plan.cache_dir,
             "split": mode,
             "cache_name": f"stage-{self.plan.stage}-{mode}",
+            "ram_cache_bytes": self.ram_cache_left_bytes,
         }
 
-    def tell_notes(self, dataset: StageDataset) -> None:
-        """What the label scan found that the user should know."""
+    def take_note(self, dataset: StageDataset) -> None:
+        """Of what the label scan found that the user should know, and of the memory that its cache has taken."""
         for note in dataset.scan_notes:
             self.reporter.warn(note)
+        if self.ram_cache_left_bytes is not None and dataset.cache == "ram":
+            self.ram_cache_left_bytes -= dataset.fitted_bytes
 
     def get_validator(self) -> StageValidator:
         validator = StageValidator(

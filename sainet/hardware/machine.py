@@ -1,18 +1,22 @@
 """Everything about the machine in one value, and the versions of what is installed on it."""
 
+import os
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import sainet
+from sainet.config.auto import HardwareValues
 from sainet.hardware.cpu import host_cpus, usable_cpus
-from sainet.hardware.gpu import GpuReading, read_gpus
+from sainet.hardware.gpu import GpuReading, read_gpus, visible_gpus
+from sainet.hardware.packages import installed_version
 from sainet.hardware.ram import RamReading, host_ram_bytes, read_ram
 from sainet.hardware.storage import Shm, read_shm
 
-__all__ = ["Machine", "Versions", "read_machine", "read_versions"]
+__all__ = ["Machine", "Versions", "read_machine", "read_versions", "values_of"]
 
 
 @dataclass(frozen=True)
@@ -50,29 +54,30 @@ def read_machine() -> Machine:
     )
 
 
+def values_of(machine: Machine, environ: Mapping[str, str] = os.environ) -> HardwareValues:
+    """What `auto` is resolved from: the usable CPU threads, and the GPUs that CUDA would see."""
+    return HardwareValues(machine.cpus, tuple(gpu.name for gpu in visible_gpus(machine.gpus, environ)))
+
+
 def read_versions() -> Versions:
     """Versions from the packages' metadata: nothing is imported, which for torch alone would take seconds."""
     return Versions(
         sainet=sainet.__version__,
         python=platform.python_version(),
-        torch=_version_of("torch"),
+        torch=installed_version("torch"),
         torch_cuda=_torch_cuda(),
-        ultralytics=_version_of("ultralytics"),
+        ultralytics=installed_version("ultralytics"),
     )
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _torch_cuda() -> str | None:
     """The CUDA that torch was built for, like ``13.0``: not in the metadata, but in its source."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
     try:
-        source = Path(str(distribution("torch").locate_file("torch/version.py"))).read_text()
-    except (PackageNotFoundError, OSError):
+        source = Path(spec.origin).with_name("version.py").read_text()
+    except OSError:
         return None
     match = re.search(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", source, re.MULTILINE)
     return match[1] if match else None

@@ -6,10 +6,13 @@
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-__all__ = ["Disk", "Mount", "Shm", "disk_of", "read_mounts", "read_shm"]
+from sainet.hardware.block_device import DiskKind, kind_of_device
+
+__all__ = ["Disk", "Mount", "Shm", "disk_of", "disks_of", "read_mounts", "read_shm"]
 
 _ROOT = Path("/")
 
@@ -17,26 +20,33 @@ _ROOT = Path("/")
 # than not (fuse-overlayfs, mergerfs), so only those known to be remote are named.
 _NETWORK_FILESYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "orangefs", "smb3"}
-    | {"smbfs", "wekafs", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs", "fuse.mount-s3"}
-    | {"fuse.rclone", "fuse.s3fs", "fuse.sshfs"}
+    | {"smbfs", "virtiofs", "wekafs", "fuse.blobfuse2", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs"}
+    | {"fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"}
 )
+_MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
 
 
 @dataclass(frozen=True)
 class Mount:
-    """One line of mountinfo: which part (`root`) of which file system is seen at `point`."""
+    """One line of mountinfo: which part (`root`) of which file system is seen at `point`.
+
+    `device` is its number (`8:1`), `source` what was mounted: a device, a server's folder, or any word.
+    """
 
     root: PurePosixPath
     point: PurePosixPath
     filesystem: str
     options: frozenset[str]
+    device: str
+    source: str
 
 
 @dataclass(frozen=True)
 class Disk:
     """The file system below `path`: the folder that was asked for, or its nearest parent that exists.
 
-    `free_bytes` is what this user may still write; what is reserved for root does not count.
+    `free_bytes` is what this user may still write; what is reserved for root does not count. `kind` is what the file
+    system lies on, `unknown` where Linux does not say (an overlay, most virtual disks).
     """
 
     path: Path
@@ -44,10 +54,7 @@ class Disk:
     total_bytes: int
     filesystem: str
     writable: bool = True
-
-    @property
-    def is_network(self) -> bool:
-        return self.filesystem in _NETWORK_FILESYSTEMS
+    kind: DiskKind = "unknown"
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,28 @@ class Shm:
 def disk_of(path: Path, root: Path = _ROOT) -> Disk:
     """The disk that `path` is on, or would be on once it is made.
 
-    `root` only says where mountinfo is read. Raises OSError when the file system does not answer.
+    `root` only says where /proc and /sys are read. Raises OSError when the file system does not answer.
     """
     folder = _nearest_existing(path.absolute()).resolve()
     usage = shutil.disk_usage(folder)
-    filesystem = _filesystem_of(folder, read_mounts(root))
-    return Disk(folder, usage.free, usage.total, filesystem, writable=os.access(folder, os.W_OK))
+    mount = _mount_of(folder, read_mounts(root))
+    return Disk(
+        path=folder,
+        free_bytes=usage.free,
+        total_bytes=usage.total,
+        filesystem=mount.filesystem if mount else "unknown",
+        writable=os.access(folder, os.W_OK),
+        kind=_kind(mount, root) if mount else "unknown",
+    )
+
+
+def disks_of(paths: Iterable[Path], root: Path = _ROOT) -> list[Disk]:
+    """The disks that `paths` are on, each once, with the first path that is on it. Raises OSError as `disk_of`."""
+    folders: dict[int, Path] = {}
+    for path in paths:
+        folder = _nearest_existing(path.absolute())
+        folders.setdefault(folder.stat().st_dev, folder)
+    return [disk_of(folder, root) for folder in folders.values()]
 
 
 def read_shm(root: Path = _ROOT) -> Shm:
@@ -99,6 +122,8 @@ def _parse_mount(line: str) -> Mount:
         point=PurePosixPath(_unescape(left[4])),
         filesystem=right[0],
         options=frozenset(right[-1].split(",")),
+        device=left[2],
+        source=_unescape(right[1]),
     )
 
 
@@ -107,11 +132,18 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-def _filesystem_of(folder: Path, mounts: list[Mount]) -> str:
-    """Type of the innermost mount around `folder`; of two on one point, the later covers the other."""
+def _mount_of(folder: Path, mounts: list[Mount]) -> Mount | None:
+    """The innermost mount around `folder`; of two on one point, the later covers the other."""
     around = [mount for mount in mounts if folder.is_relative_to(mount.point)]
-    innermost = max(reversed(around), key=lambda mount: len(mount.point.parts), default=None)
-    return innermost.filesystem if innermost else "unknown"
+    return max(reversed(around), key=lambda mount: len(mount.point.parts), default=None)
+
+
+def _kind(mount: Mount, root: Path) -> DiskKind:
+    if mount.filesystem in _NETWORK_FILESYSTEMS:
+        return "network"
+    if mount.filesystem in _MEMORY_FILESYSTEMS:
+        return "memory"
+    return kind_of_device(mount.device, mount.source, root)
 
 
 def _nearest_existing(path: Path) -> Path:

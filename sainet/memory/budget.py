@@ -1,6 +1,5 @@
 """A budget: one table per resource, a row per component, against a limit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,14 +51,11 @@ class Budget:
 
 def judge(need_bytes: int, limit: Limit) -> Verdict:
     """Whether the need fits into what is free; what nobody says the size of is `unknown`."""
+    if not need_bytes:
+        return "fits"
     free = limit.free_bytes
     if free is None:
         return "unknown"
     if need_bytes > free:
         return "does not fit"
     return "tight" if need_bytes > TIGHT * free else "fits"
-
-
-def largest_first(rows: Sequence[Row]) -> list[Row]:
-    """For people, who look for what to change."""
-    return sorted(rows, key=lambda row: -row.bytes)

@@ -20,7 +20,7 @@ class Images:
 
     - `train`, `val`: how many.
     - `sizes`: height and width in the files, of all of them or of an even sample.
-    - `file_bytes`: of all images and labels as they lie on the disk; None where nobody knows.
+    - `file_bytes`: of all images as they lie on the disk; None where nobody knows.
     - `source`: where these figures come from, for people.
     """
 

@@ -4,61 +4,57 @@ The words are for people (sizes in GiB); programs take the bytes from the machin
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from sainet.hardware.gpu import Gpu, GpuReading
+from sainet.hardware.gpu import GpuReading
 from sainet.hardware.machine import Machine, Versions
-from sainet.hardware.storage import Disk, Shm
+from sainet.hardware.storage import Disk
+from sainet.report.doctor_gpu import diagnose_gpus
+from sainet.report.findings import GIB, Finding, Verdict, size_text
 
-__all__ = ["Finding", "diagnose"]
-
-Verdict = Literal["ok", "note", "problem"]
-
-_GIB = 1024**3
+__all__ = ["DataOnDisk", "Finding", "diagnose", "diagnose_data"]
 
 # The range that pyproject.toml asks for; private seams of Ultralytics are tested against it.
 _ULTRALYTICS_FROM, _ULTRALYTICS_BELOW = (8, 4, 190), (8, 5)
 _TORCH_FROM = (2, 4)
 
 # One batch of 64 images of 1440x832 is 0.2 GiB, and a few workers queue a dozen of them.
-_SHM_NEEDED_BYTES = 1 * _GIB
-_SHM_COMFORT_BYTES = 8 * _GIB
-_RAM_COMFORT_BYTES = 8 * _GIB
+_SHM_NEEDED_BYTES = 1 * GIB
+_SHM_COMFORT_BYTES = 8 * GIB
+_RAM_COMFORT_BYTES = 8 * GIB
 # Per stage the exact state (weights, their average, the optimizer) is kept twice, and best and last besides; a third
 # state stands beside them while it is written.
-_DISK_NEEDED_BYTES = 5 * _GIB
+_DISK_NEEDED_BYTES = 5 * GIB
 _CPUS_PER_GPU = 4
-_GPU_IDLE_BYTES = 1 * _GIB
+
+_KINDS = {"ssd": ", SSD", "spinning": ", spinning", "network": ", network", "memory": ", memory", "unknown": ""}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
+class DataOnDisk:
+    """The images that are to be trained on: how many, their bytes, and the disks that they lie on."""
 
-    `ok` needs nothing; a `note` limits what can be done or how fast; a `problem` makes a training fail.
-    `hint` says what that means or what to do.
-    """
-
-    topic: str
-    value: str
-    verdict: Verdict = "ok"
-    hint: str | None = None
+    images: int
+    file_bytes: int
+    disks: Sequence[Disk]
 
 
 def diagnose(machine: Machine, versions: Versions, runs_disk: Disk) -> list[Finding]:
-    """Everything worth saying, from software to disk; `runs_disk` is the disk of the folder for runs."""
+    """Everything worth saying, from software to disk.
+
+    `runs_disk` is that of the folder for runs, where `cache: disk` puts its images too.
+    """
     return [
         Finding("sainet", versions.sainet),
         Finding("python", versions.python),
         _torch(versions, machine.gpus),
         _ultralytics(versions.ultralytics),
         *_driver(versions.torch_cuda, machine.gpus),
-        *_gpus(machine.gpus),
+        *diagnose_gpus(machine.gpus),
         _ram(machine),
         _cpus(machine),
-        _shm(machine.shm),
+        _shm(machine),
         _disk(runs_disk),
     ]
 
@@ -99,38 +95,13 @@ def _driver(torch_cuda: str | None, gpus: GpuReading) -> Iterator[Finding]:
         yield Finding("nvidia driver", value)
 
 
-def _gpus(reading: GpuReading) -> Iterator[Finding]:
-    yield from (_gpu(gpu) for gpu in reading.gpus)
-    for lost in reading.unreadable:
-        hint = "it cannot be trained on: reset it or restart the machine, and leave it out of --device"
-        yield Finding(f"gpu {lost.index}", lost.reason, "problem", hint)
-    if not reading.gpus:
-        reason = reading.unavailable_reason or "none found"
-        yield Finding("gpu", f"none: {reason}", "note", "only the cpu profile trains here")
-    elif not any(gpu.visible for gpu in reading.gpus):
-        hint = "only the cpu profile trains here until CUDA_VISIBLE_DEVICES is unset or names a device"
-        yield Finding("gpu", "CUDA_VISIBLE_DEVICES hides every GPU", "problem", hint)
-
-
-def _gpu(gpu: Gpu) -> Finding:
-    topic, value = f"gpu {gpu.index}", f"{gpu.name}, {_size(gpu.total_bytes)}"
-    if not gpu.visible:
-        return Finding(topic, value, "note", "hidden by CUDA_VISIBLE_DEVICES: it will not be used")
-    if gpu.used_bytes >= _GPU_IDLE_BYTES or gpu.processes:
-        pids = ", ".join(str(process.pid) for process in gpu.processes)
-        who = f"by process {pids}" if pids else "by processes that cannot be seen from here"
-        value = f"{value}, {_size(gpu.used_bytes)} in use"
-        return Finding(topic, value, "note", f"in use {who}: a batch that fills the GPU will not fit")
-    return Finding(topic, value)
-
-
 def _ram(machine: Machine) -> Finding:
     ram = machine.ram
-    value = f"{_size(ram.limit_bytes)}, {_size(ram.headroom_bytes)} free ({ram.limited_by})"
+    value = f"{size_text(ram.limit_bytes)}, {size_text(ram.headroom_bytes)} free ({ram.limited_by})"
     hints = []
     if ram.limit_bytes < machine.host_ram_bytes:
         hints.append(
-            f"the host has {_size(machine.host_ram_bytes)}, but the kernel kills at the limit of the control "
+            f"the host has {size_text(machine.host_ram_bytes)}, but the kernel kills at the limit of the control "
             "group, which free and top do not show"
         )
     if ram.headroom_bytes < _RAM_COMFORT_BYTES:
@@ -151,8 +122,9 @@ def _cpus(machine: Machine) -> Finding:
     return Finding("cpus", value)
 
 
-def _shm(shm: Shm) -> Finding:
-    value = f"{_size(shm.size_bytes)}, {_size(shm.free_bytes)} free" if shm.size_bytes else "none"
+def _shm(machine: Machine) -> Finding:
+    shm, ram_bytes = machine.shm, machine.ram.limit_bytes
+    value = f"{size_text(shm.size_bytes)}, {size_text(shm.free_bytes)} free" if shm.size_bytes else "none"
     if shm.size_bytes < _SHM_NEEDED_BYTES:
         hint = (
             "loader workers hand their batches over here and will fail or hang: start the container with "
@@ -164,34 +136,57 @@ def _shm(shm: Shm) -> Finding:
         return Finding("/dev/shm", value, "problem", hint)
     if shm.free_bytes < _SHM_COMFORT_BYTES:
         return Finding("/dev/shm", value, "note", "enough for small batches or few workers only")
+    if shm.size_bytes > ram_bytes:
+        hint = f"what lies here is RAM too, and that ends at {size_text(ram_bytes)}"
+        return Finding("/dev/shm", value, "note", hint)
     return Finding("/dev/shm", value)
 
 
 def _disk(disk: Disk) -> Finding:
-    value = f"{_size(disk.free_bytes)} free of {_size(disk.total_bytes)} on {disk.path} ({disk.filesystem})"
+    value = _disk_text(disk)
     if not disk.writable:
-        return Finding("runs folder", value, "problem", "not writable: choose another --runs-dir")
+        return Finding("runs and cache", value, "problem", "not writable: choose another --runs-dir")
     if disk.free_bytes < _DISK_NEEDED_BYTES:
         hint = "checkpoints will not fit: free some space or choose another --runs-dir"
-        return Finding("runs folder", value, "problem", hint)
-    return Finding("runs folder", value, *_filesystem(disk))
+        return Finding("runs and cache", value, "problem", hint)
+    return Finding("runs and cache", value, *_runs_on(disk))
 
 
-def _filesystem(disk: Disk) -> tuple[Verdict, str | None]:
-    if disk.is_network:
+def _runs_on(disk: Disk) -> tuple[Verdict, str | None]:
+    if disk.kind == "network":
         return "note", "a network file system: checkpoints take longer, and `cache: disk` will be slow"
-    if disk.filesystem in {"tmpfs", "ramfs"}:
+    if disk.kind == "memory":
         return "note", "this is memory: runs count against the RAM and are gone after a restart"
+    if disk.kind == "spinning":
+        return "note", "a spinning disk: `cache: disk` will be slow, images are read from it in no order"
     if disk.filesystem == "overlay":
         return "note", "inside the container: runs are lost with it; mount a volume to keep them"
     return "ok", None
+
+
+def diagnose_data(data: DataOnDisk) -> Iterator[Finding]:
+    """How much there is to read, and every disk that it is read from."""
+    yield Finding("data", f"{data.images} images, {size_text(data.file_bytes)}")
+    for disk in data.disks:
+        yield Finding("data disk", _disk_text(disk), *_data_on(disk))
+
+
+def _data_on(disk: Disk) -> tuple[Verdict, str | None]:
+    if disk.kind == "network":
+        return "note", "a network file system: workers wait for each image; more of them help, and so does a cache"
+    if disk.kind == "spinning":
+        return "note", "a spinning disk, read in no order: a cache helps, or a copy of the images on an SSD"
+    if disk.kind == "memory":
+        return "note", "in memory already: no cache on top, a second copy only takes RAM"
+    return "ok", None
+
+
+def _disk_text(disk: Disk) -> str:
+    free, total = size_text(disk.free_bytes), size_text(disk.total_bytes)
+    return f"{free} free of {total} on {disk.path} ({disk.filesystem}{_KINDS[disk.kind]})"
 
 
 def _release(version: str) -> tuple[int, ...]:
     """The numbers a version starts with: (8, 4, 190) for 8.4.190rc1+cu130."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in match[0].split(".")) if match else (0,)
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.1f} GiB" if size_bytes >= _GIB else f"{size_bytes / 1024**2:.0f} MiB"

@@ -1,11 +1,13 @@
 """May this configuration start on this machine? What cannot be honoured is refused by name, never trained as less."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from sainet.config.allocator import ALLOCATOR_VARIABLES
 from sainet.config.auto import device_list
 from sainet.config.resolve import Resolved
 from sainet.config.schema import Config, Loader, ValLoader
+from sainet.data.source import DataSource
 from sainet.errors import Problem
 from sainet.hardware.compilers import compile_obstacle
 from sainet.hardware.gpu import Gpu
@@ -17,8 +19,8 @@ _TRITON = (7, 0)
 """The first that Triton compiles for."""
 
 
-def refusals(resolved: Resolved, gpus: Sequence[Gpu], environ: Mapping[str, str], *, force: bool) -> list[Problem]:
-    """Everything that stands against a start here; empty when nothing does. `force` overrides a double cache alone.
+def refusals(resolved: Resolved, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[Problem]:
+    """Everything that stands against a start here and that nobody can override; empty when nothing does.
 
     `gpus`: what the training process will see, in the order of its numbers; `environ`: its environment variables.
     """
@@ -31,18 +33,40 @@ def refusals(resolved: Resolved, gpus: Sequence[Gpu], environ: Mapping[str, str]
     else:
         problems += _needs_a_newer_gpu(config, gpus)
     problems += [*_compiling(config, environ), *_allocator(config, environ)]
-    if config.staging.to == "shm" and config.loader.cache and not force:
-        problems.append(
-            (
-                "loader.cache",
-                f"a cache ({config.loader.cache}) on top of data in /dev/shm: two copies in memory",
-                "--cache false; --force starts all the same",
-            )
-        )
+    return [Problem(f"{key}: {message}", str(resolved.origin(key)), hint) for key, message, hint in problems]
+
+
+def in_memory(resolved: Resolved, source: DataSource | None, run: Path) -> list[Problem]:
+    """What must not lie in memory, however much of that there is: a second copy of the images, and the run itself."""
+    problems = [*_double_cache(resolved.config, source), *_run_in_shm(run)]
     return [Problem(f"{key}: {message}", str(resolved.origin(key)), hint) for key, message, hint in problems]
 
 
 _Refusal = tuple[str, str, str | None]
+
+_SHM = Path("/dev/shm")
+
+
+def _double_cache(config: Config, source: DataSource | None) -> Iterator[_Refusal]:
+    staged = config.staging.to == "shm"
+    lie_there = source is not None and any(path.resolve().is_relative_to(_SHM) for path in source.train)
+    if config.loader.cache and (staged or lie_there):
+        yield (
+            "loader.cache",
+            f"a cache ({config.loader.cache}) on top of images in /dev/shm: a second copy, which has made a step many "
+            "times slower",
+            "--cache false; --force starts all the same",
+        )
+
+
+def _run_in_shm(run: Path) -> Iterator[_Refusal]:
+    if run.expanduser().resolve().is_relative_to(_SHM):
+        yield (
+            "run",
+            f"{run} lies in /dev/shm: its checkpoints would take the memory that the training needs, and be gone after "
+            "a restart",
+            "--runs-dir on a disk; --force starts all the same",
+        )
 
 
 def _devices(config: Config, visible_gpus: int) -> Iterator[_Refusal]:

@@ -1,21 +1,28 @@
 """Everything that can be known before the start about one stage: its data, its weights, and what stands against it."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sainet.config.resolve import Resolved
-from sainet.config.schema import STAGE_1_WEIGHTS
+from sainet.config.schema import STAGE_1_WEIGHTS, Config
+from sainet.data.census import take_census
 from sainet.data.source import DataSource, data_plan, read_source
 from sainet.errors import Problem, RefusedError, SainetError, StorageError, UsageError, WeightsError, combined
-from sainet.hardware.gpu import visible_gpus
+from sainet.files import bytes_below
+from sainet.hardware.gpu import Gpu, visible_gpus
 from sainet.hardware.machine import Machine
+from sainet.hardware.storage import disk_of
+from sainet.memory.limits import machine_limits
 from sainet.protocol import DataPlan
-from sainet.run.admission import refusals
+from sainet.run.admission import in_memory, refusals
 from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
+from sainet.run.memory import Fit, forecaster, images_of, published_images
 from sainet.run.weights import find_weights, is_checkpoint
+from sainet.run.workload import class_count, model_of, trace_request, used_gpus, workload
 
 
 @dataclass
@@ -29,7 +36,11 @@ class Preflight:
     data: DataPlan | None = None
     weights: str | None = None
     warnings: list[str] = field(default_factory=list)
+    fit: Fit | None = None
+    """What the stage needs here; None for one that is done."""
     refusals: list[Problem] = field(default_factory=list)
+    forced: list[Problem] = field(default_factory=list)
+    """What `--force` starts in spite of."""
     open_questions: list[SainetError] = field(default_factory=list)
     errors: list[SainetError] = field(default_factory=list)
 
@@ -67,15 +78,61 @@ class Standing:
     """Class ids and names of the label files at the attempt before; empty before the first."""
 
 
-def inspect(resolved: Resolved, machine: Machine, folder: Path, standing: Standing, *, force: bool) -> Preflight:
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a stage would run."""
+
+    machine: Machine
+    folder: Path
+    """Where the request was typed: weights are looked for there."""
+    runs: Path
+    """The run's own folder; it may not exist yet."""
+    stage_1_weights: str | None
+    """What stage 1 starts from; a stage 2 whose weights are still to come has that architecture."""
+    tiers: Callable[[], Mapping[str, Config]]
+    """The same request with each of the profile's tiers."""
+    tell: Callable[[str], None]
+    """For what takes a while."""
+
+
+def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, force: bool) -> Preflight:
     """Look at the data, the weights and the machine for one stage. Raises nothing that is about them."""
-    found = by_settings(resolved, machine.cpus)
+    found = by_settings(resolved, around.machine.cpus)
     environ = environment(os.environ, resolved.config.env)
-    found.refusals = refusals(resolved, visible_gpus(machine.gpus, environ), environ, force=force)
+    gpus = visible_gpus(around.machine.gpus, environ)
+    found.refusals = refusals(resolved, gpus, environ)
     _inspect_data(found, force=force)
-    _inspect_weights(found, folder, standing)
+    _inspect_weights(found, around.folder, standing)
     _inspect_continuity(found, standing)
+    _inspect_memory(found, around, gpus, environ, force=force)
     return found
+
+
+def _inspect_memory(
+    found: Preflight, around: Surroundings, gpus: Sequence[Gpu], environ: Mapping[str, str], *, force: bool
+) -> None:
+    """Whether the stage fits here, and what must not lie in memory at all."""
+    resolved, config = found.resolved, found.resolved.config
+    images = images_of(take_census(found.source), config) if found.source else published_images(config)
+    used = used_gpus(config, gpus)
+    weights = model_of(found.weights or config.weights, around.stage_1_weights)
+    names = found.source.names if found.source else None
+    request = trace_request(config, model=weights, classes=class_count(config, names), images=images)
+    counted = partial(workload, workers=found.workers, val_workers=found.val_workers, images=images)
+    found.fit = Fit(
+        counted(config),
+        forecaster(request, environ, used[0].name if used else None, around.tell),
+        machine_limits(around.machine, disk_of(around.runs), used, own_disk_bytes=bytes_below(around.runs)),
+    )
+    # A tier of another shape would need a trace of its own, for a mere hint.
+    same_model = partial(trace_request, model=weights, classes=request.classes, images=images)
+    against = [
+        *in_memory(resolved, found.source, around.runs),
+        *found.fit.refusals(
+            lambda: {name: counted(other) for name, other in around.tiers().items() if same_model(other) == request}
+        ),
+    ]
+    (found.forced if force else found.refusals).extend(against)
 
 
 def by_settings(resolved: Resolved, cpus: int) -> Preflight:

@@ -1,7 +1,6 @@
 """One attempt at one stage: start it, watch it, and write into state.json what became of it."""
 
 import contextlib
-import os
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -29,9 +28,9 @@ from sainet.protocol import (
     append_event,
     parse_event,
 )
-from sainet.run.arguments import loader_plan, shape, trainer_arguments, val_loader_plan
 from sainet.run.ending import Remains, failure, stop_reason
 from sainet.run.launch import start
+from sainet.run.plan import make_plan
 from sainet.run.preflight import Preflight, classes_of
 from sainet.run.signals import Caught
 from sainet.state import Attempt, Position, RunFolder, RunState, StageFolder, StageState
@@ -83,6 +82,7 @@ class StageRun:
             attempt.pid, attempt.pid_started_s = process.pid, process_started_s(process.pid)
             self.folder.write_state(self.state)
             self._say(StageStarted(stage=self.stage, attempt=attempt.number, pid=process.pid, resumed=plan.resume))
+            self._record_force(attempt.number)
             self._watch(process, tail)
             self._stop(process, tail)
         except Exception as error:  # ours, not the training's: say so before the training is ended
@@ -117,39 +117,16 @@ class StageRun:
                 attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
 
     def _write_plan(self, attempt: Attempt) -> Plan:
-        found, number = self.preflight, attempt.number
-        config = found.resolved.config
-        assert found.data is not None
-        assert found.weights is not None
-        plan = Plan(
-            run=self.folder.name,
-            stage=self.stage,
-            attempt=number,
-            supervisor_pid=os.getpid(),
-            attempt_dir=self.paths.attempt(number),
-            weights_dir=self.paths.weights,
-            checkpoint_dir=self.paths.checkpoint,
-            events=self.folder.events,
-            orders=self.paths.orders(number),
-            cache_dir=self.folder.cache,
-            data=found.data,
-            weights=found.weights,
-            lock=self.paths.lock,
-            resume=self.paths.has_begun,
-            select_by=config.schedule.select_by,
-            engine=config.train.engine,
-            shape=shape(config.train.imgsz),
-            loader=loader_plan(config, workers=found.workers),
-            val_loader=val_loader_plan(config, workers=found.val_workers),
-            micro_batch=config.train.micro_batch,
-            tf32=config.train.tf32,
-            cudnn_benchmark=config.train.cudnn_benchmark,
-            checkpoint_every_s=60 * config.train.checkpoint_minutes,
-            arguments=trainer_arguments(config, self.paths.attempt(number), workers=found.workers),
-        )
-        plan.write(self.paths.plan(number))
+        plan = make_plan(self.preflight, self.folder, self.stage, attempt.number, resume=self.paths.has_begun)
+        plan.write(self.paths.plan(attempt.number))
         replace_text(plan.orders, Orders().model_dump_json() + "\n")
         return plan
+
+    def _record_force(self, attempt: int) -> None:
+        """What `--force` started in spite of is part of the run's story."""
+        for problem in self.preflight.forced:
+            message = f"started by --force in spite of: {problem.message}"
+            self._say(Warned(stage=self.stage, attempt=attempt, message=message))
 
     # --- while it runs
 

@@ -1,0 +1,162 @@
+"""The nearest settings that fit, on a model whose need is easy to add up by hand."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from fakes import GIB
+
+from sainet.memory.budget import TIGHT, Limit, Resource, judge
+from sainet.memory.caching_allocator import AllocatorSettings
+from sainet.memory.device import PLAN_FACTOR, device_need
+from sainet.memory.forecast import Forecaster
+from sainet.memory.nearest import changes, nearest
+from sainet.memory.trace import ModelFacts, Peak, Predictor
+from sainet.memory.workload import Images, Workload
+from sainet.protocol import LoaderPlan
+
+FACTS = ModelFacts(
+    parameters=10_000_000,
+    trainable=10_000_000,
+    weight_bytes=40_000_000,
+    optimizer_bytes=40_000_000,
+    average_bytes=40_000_000,
+    gradient_bytes=40_000_000,
+    adds_up=True,
+)
+
+
+class OneGibAnImage:
+    """Stands in for a traced model: a GiB for each image that is computed at once, and nothing else."""
+
+    def __init__(self, *, adds_up: bool = True) -> None:
+        self.facts = FACTS.model_copy(update={"adds_up": adds_up})
+
+    def peak(self, images: int, _allocator: object = None) -> Peak:
+        return Peak(images * GIB, images * GIB)
+
+    def largest(self, fits: Callable[[Peak], bool], *, most: int, allocator: object = None) -> int:  # noqa: ARG002
+        return max((n for n in range(1, most + 1) if fits(self.peak(n))), default=0)
+
+
+def forecaster(**options: Any) -> Forecaster:
+    return Forecaster(cast(Predictor, OneGibAnImage(**options)), AllocatorSettings())
+
+
+WORKLOAD = Workload(
+    engine="sainet",
+    gpus=1,
+    shape=(832, 1440),
+    batch=64,
+    micro_batch=1,
+    loader=LoaderPlan(workers=8, prefetch_factor=4, pin_memory=False, persistent_workers=True, timeout_s=300),
+    val_loader=LoaderPlan(workers=4, prefetch_factor=2, pin_memory=False, persistent_workers=False, timeout_s=300),
+    cache=False,
+    staged=False,
+    mosaic=True,
+    epochs=10,
+    save_period=-1,
+    images=Images(40_000, 2_000, ((1080, 1920),), "counted"),
+)
+
+
+def limits(**gib: float) -> dict[Resource, Limit]:
+    """Plenty of everything but what is named."""
+    sizes: dict[Resource, float] = {"ram": 10_000, "shm": 10_000, "disk": 10_000, "vram": 10_000, **gib}  # type: ignore[typeddict-item]
+    return {name: Limit(round(size * GIB), "ordered") for name, size in sizes.items()}
+
+
+def found(workload: Workload, model: Forecaster, **gib: float) -> list[str] | None:
+    after = nearest(workload, model, limits(**gib))
+    return None if after is None else changes(workload, after)
+
+
+def test_what_fits_is_left_as_it_is() -> None:
+    assert found(WORKLOAD, forecaster()) == []
+
+
+def test_a_ram_cache_goes_to_the_disk_and_where_that_is_too_small_goes_away() -> None:
+    cached = replace(WORKLOAD, cache="ram")
+    assert found(cached, forecaster(), ram=60) == ["--cache disk"]
+    assert found(cached, forecaster(), ram=60, disk=100) == ["--cache false"]
+
+
+def test_a_disk_cache_goes_away() -> None:
+    assert found(replace(WORKLOAD, cache="disk"), forecaster(), disk=100) == ["--cache false"]
+
+
+def test_too_little_shm_takes_prefetch_first_and_workers_when_that_is_not_enough() -> None:
+    model = forecaster()
+    needed = {
+        ahead: model(WORKLOAD.with_loader(prefetch_factor=ahead)).budget("shm").need_bytes / GIB for ahead in (1, 2, 3)
+    }
+    assert found(WORKLOAD, model, shm=needed[2]) == ["--set loader.prefetch_factor=2"]
+    fewer = found(WORKLOAD, model, shm=0.9 * needed[1])
+    assert fewer is not None
+    assert fewer[0] == "--set loader.prefetch_factor=1"
+    assert fewer[1].startswith("--workers ")
+
+
+def test_dockers_64_mb_leave_no_worker() -> None:
+    settings = found(WORKLOAD, forecaster(), shm=64 / 1024)
+    assert settings is not None
+    assert "--workers 0" in settings
+
+
+def test_too_little_vram_takes_as_few_micro_batches_as_fit_because_they_keep_the_gradient() -> None:
+    model = forecaster()
+    third = model(replace(WORKLOAD, micro_batch=3)).budget("vram").need_bytes / GIB
+    assert found(WORKLOAD, model, vram=third) == ["--set train.micro_batch=3"]
+
+
+@pytest.mark.parametrize("case", ["stock engine", "a loss that does not add up", "asked for the batch"])
+def test_else_the_largest_batch_that_fits(case: str) -> None:
+    workload = replace(WORKLOAD, engine="stock") if case == "stock engine" else WORKLOAD
+    model = forecaster(adds_up=case != "a loss that does not add up")
+    room = limits(vram=model(replace(WORKLOAD, batch=20)).budget("vram").need_bytes / GIB)
+    after = nearest(workload, model, room, batch_only=case == "asked for the batch")
+    assert after is not None
+    assert changes(workload, after) == ["--batch 20"]
+
+
+def test_several_things_are_mended_together_and_the_result_fits() -> None:
+    model = forecaster()
+    room = limits(ram=40, shm=6, vram=30)
+    wanted = replace(WORKLOAD, cache="ram")
+    after = nearest(wanted, model, room)
+    assert after is not None
+    assert model(after).too_large(room) == []
+    assert len(changes(wanted, after)) >= 3
+
+
+def test_nothing_is_said_to_fit_where_nothing_does() -> None:
+    assert found(WORKLOAD, forecaster(), ram=0.01) is None
+    assert found(WORKLOAD, forecaster(), vram=0.1) is None
+
+
+def test_what_others_hold_is_not_free() -> None:
+    busy = limits(vram=100) | {"vram": Limit(100 * GIB, "busy", in_use_bytes=60 * GIB)}
+    after = nearest(WORKLOAD, forecaster(), busy)
+    assert after is not None
+    assert after.piece_images <= 36
+
+
+def test_the_verdict_turns_at_its_limits() -> None:
+    limit = Limit(1000, "ordered")
+    assert judge(round(1000 * TIGHT), limit) == "fits"
+    assert judge(round(1000 * TIGHT) + 1, limit) == "tight"
+    assert judge(1000, limit) == "tight"
+    assert judge(1001, limit) == "does not fit"
+    assert judge(1, Limit(None, "nobody")) == "unknown"
+    assert judge(0, Limit(None, "nobody")) == "fits"
+    assert judge(41, Limit(100, "busy", in_use_bytes=60)) == "does not fit"
+
+
+def test_the_rows_of_the_gpu_add_up_to_the_plan() -> None:
+    need = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64))
+    assert need.estimate_bytes == 64 * GIB
+    assert need.plan_bytes == sum(row.bytes for row in need.rows)
+    assert need.plan_bytes == round(64 * GIB * PLAN_FACTOR) + 512 * 1024**2
+    calibrated = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64), factor=0.9)
+    assert calibrated.estimate_bytes == round(0.9 * 64 * GIB)
