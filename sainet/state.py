@@ -23,7 +23,7 @@ Command = Literal["train", "full-workflow"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants", defer_build=True)
 
 
 class Request(_Record):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from memory_cases import FACTS, FRAMES, PLAIN, loader, named, total, work
 
+from sainet.engine.order import group_bounds
 from sainet.memory.budget import Row
 from sainet.memory.host import ram_rows, shm_rows
 from sainet.memory.process_rows import LABEL_BYTES, LABEL_COPY_BYTES, SUPERVISOR_BYTES, TRAINING_BYTES
@@ -138,6 +139,15 @@ def test_every_worker_keeps_decoded_images_for_its_mosaics(stock: bool, kept: in
     rows = ram_rows(work(stock=stock), FACTS, None)
     fitted = 3 * 810 * 1440
     assert named(rows, "images kept for mosaics").bytes == 8 * kept * fitted
+
+
+@pytest.mark.parametrize("batch", [1, 5, 8, 15, 16, 23, 24, 60, 100, 128])
+def test_a_group_of_kept_images_is_as_large_as_the_engine_makes_it(batch: int) -> None:
+    images = 50 * batch
+    bounds = (group_bounds(place, batch, images) for place in range(images))
+    largest = max(stop - start for start, stop in bounds)
+    rows = ram_rows(work(batch=batch, images=replace(FRAMES, train=images)), FACTS, None)
+    assert named(rows, "images kept for mosaics").bytes == 8 * largest * 3 * 810 * 1440
 
 
 def test_the_buffer_of_stock_workers_is_eight_batches_of_small_ones() -> None:

@@ -185,7 +185,7 @@ def test_the_key_depends_on_all_that_a_trace_does(tmp_path: Path, monkeypatch: p
     keys.append(key_of(asked))
     os.utime(model, ns=(0, 0))
     keys.append(key_of(asked))
-    monkeypatch.setattr(storing, "version", lambda package: f"{package} of tomorrow")
+    monkeypatch.setattr(storing, "installed_version", lambda package: f"{package} of tomorrow")
     keys.append(key_of(asked))
     monkeypatch.setattr(storing, "_SOURCES", storing._SOURCES[:-1])
     keys.append(key_of(asked))
@@ -323,24 +323,27 @@ def test_half_precision_and_channels_last_save_what_they_should(traced: Callable
     assert sum(nhwc.sizes_bytes(400)) < 0.8 * sum(half.sizes_bytes(400))  # no copies around each convolution
 
 
-def test_precision_is_that_of_cuda(sealed_ultralytics: None) -> None:  # noqa: ARG001
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_precision_is_that_of_cuda(sealed_ultralytics: None, name: str) -> None:  # noqa: ARG001
     import torch
 
     cuda_autocast = import_module("sainet.memory.vram.autocast").cuda_autocast
-    images = torch.zeros(1, 4, 8, 8, dtype=torch.float16)
-    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True), cuda_autocast(torch.float16):
+    half = getattr(torch, name)
+    with torch._subclasses.FakeTensorMode(), cuda_autocast(half):
+        images = torch.zeros(1, 4, 8, 8, dtype=half)
         fp32 = [
             images.softmax(1),
+            torch.nn.functional.log_softmax(images, dim=1),
             images.sum(),
             torch.nn.functional.interpolate(images, scale_factor=2),
             images**2,
             torch.cat([images, images.float()]),
         ]
-        fp16 = [images + images, images.sigmoid(), torch.nn.functional.conv2d(images, torch.zeros(2, 4, 1, 1))]
+        low = [images + images, images.sigmoid(), torch.nn.functional.conv2d(images.float(), torch.zeros(2, 4, 1, 1))]
         with torch.autocast("cpu", enabled=False):
-            fp16.append(images.softmax(1))
+            low.append(images.softmax(1))
     assert {tensor.dtype for tensor in fp32} == {torch.float32}
-    assert {tensor.dtype for tensor in fp16} == {torch.float16}
+    assert {tensor.dtype for tensor in low} == {half}
 
 
 # --- against what was measured ----------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Everything about the machine in one value, and the versions of what is installed on it."""
 
 import os
-import platform
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -63,7 +63,7 @@ def read_versions() -> Versions:
     """Versions from the packages' metadata: nothing is imported, which for torch alone would take seconds."""
     return Versions(
         sainet=sainet.__version__,
-        python=platform.python_version(),
+        python=".".join(map(str, sys.version_info[:3])),
         torch=installed_version("torch"),
         torch_cuda=_torch_cuda(),
         ultralytics=installed_version("ultralytics"),

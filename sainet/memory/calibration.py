@@ -6,7 +6,6 @@ belongs to the version of PyTorch that it was measured with, whose kernels and a
 
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sainet.errors import SainetError
 from sainet.files import replace_text
+from sainet.hardware.packages import installed_version
 
 __all__ = ["Calibration", "Measurement", "key", "read", "store"]
 
@@ -25,7 +25,7 @@ _LEAST, _MOST = 0.5, 2.0
 class Measurement(BaseModel):
     """One real run: what was predicted for it, what it took, when (Unix time) and of which configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     predicted_bytes: Annotated[int, Field(gt=0)]
     measured_bytes: Annotated[int, Field(gt=0)]
@@ -41,7 +41,7 @@ class Measurement(BaseModel):
 class Calibration(BaseModel):
     """All that was measured on this machine, the newest run of each key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     measurements: Mapping[str, Measurement] = {}
 
@@ -61,10 +61,8 @@ def key(device: str, gpu: str | None = None) -> str | None:
     None for a GPU without a name, and without PyTorch: there is nothing to calibrate.
     """
     name = gpu if device == "cuda" else "cpu"
-    try:
-        return None if name is None else f"{name}, torch {version('torch')}"
-    except PackageNotFoundError:
-        return None
+    torch = installed_version("torch")
+    return None if name is None or torch is None else f"{name}, torch {torch}"
 
 
 def read(folder: Path) -> Calibration:

@@ -14,7 +14,7 @@ Moment = tuple[int, int]
 class TraceRequest(BaseModel):
     """Everything that a trace depends on, but for versions and files."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     model: str
     """`yolov8s.yaml` as Ultralytics ships it, or the absolute path of a .yaml or a .pt."""
@@ -38,7 +38,7 @@ class TraceRequest(BaseModel):
 class ModelFacts(BaseModel):
     """What lies on the device for good, in bytes, and what the model is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     parameters: int
     """How many numbers."""
@@ -61,7 +61,7 @@ class Trace(BaseModel):
     Storage k takes `fixed_bytes[k] + images * image_bytes[k]`, exactly; `images` are those computed at once.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     facts: ModelFacts
     order: list[int]

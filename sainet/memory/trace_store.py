@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sainet.errors import StorageError
 from sainet.files import replace_text
+from sainet.hardware.packages import installed_version
 from sainet.memory.caching_allocator import AllocatorSettings
 from sainet.memory.trace_record import ModelFacts, Moment, Trace, TraceRequest
 
@@ -46,7 +46,7 @@ def key_of(request: TraceRequest) -> str:
         status = model.stat()
         digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     for package in ("torch", "ultralytics"):
-        digest.update(version(package).encode())
+        digest.update((installed_version(package) or "").encode())
     for source in _SOURCES:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
@@ -55,7 +55,7 @@ def key_of(request: TraceRequest) -> str:
 class Answers(BaseModel):
     """What was computed from a trace."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     facts: ModelFacts
     moments: list[Moment]

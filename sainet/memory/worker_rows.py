@@ -14,7 +14,7 @@ __all__ = ["train_worker_rows", "val_worker_rows"]
 WORKER_BYTES = 12_000_000
 """A forked worker's own pages, printed by benchmarks/memory/base_processes.py."""
 _GROUP = 16
-"""Images that sainet's loader keeps decoded, among which mosaics are made (`sainet.engine.order`)."""
+"""Images, about, that sainet's loader keeps decoded, among which mosaics are made (`sainet.engine.order`)."""
 _STOCK_BATCHES, _STOCK_MOST = 8, 1000
 """Ultralytics keeps the images of so many batches, and at most so many images (`ultralytics/data/base.py`)."""
 _CANVAS = 5
@@ -113,8 +113,15 @@ def _making(workload: Workload, at_once: int) -> Row:
 
 def _kept_images(workload: Workload) -> int:
     images = workload.images.train if workload.images else None
-    most = _GROUP if workload.engine == "sainet" else min(_STOCK_BATCHES * workload.rank_batch, _STOCK_MOST)
+    own = workload.engine == "sainet"
+    most = _group(workload.batch) if own else min(_STOCK_BATCHES * workload.rank_batch, _STOCK_MOST)
     return most if images is None else min(most, images)
+
+
+def _group(batch: int) -> int:
+    """Images of the largest group, as `sainet.engine.order.group_bounds` cuts a batch into them."""
+    span = batch * -(-_GROUP // batch)
+    return -(-span // max(1, round(span / _GROUP)))
 
 
 def _decoded_bytes(workload: Workload) -> int:

@@ -62,9 +62,13 @@ def forecaster(request: TraceRequest, environ: Mapping[str, str], gpu: str | Non
 
 
 def _allocator(environ: Mapping[str, str]) -> AllocatorSettings:
-    """What PyTorch will not understand it will tell by itself."""
+    """What PyTorch will not understand it will tell by itself.
+
+    `max_split_size_mb` is left out: the large blocks that it keeps from being reused PyTorch gives back before a card
+    runs out, so they say nothing of what fits.
+    """
     try:
-        return AllocatorSettings.from_environment(environ)
+        return replace(AllocatorSettings.from_environment(environ), max_split_size_bytes=None)
     except ValueError:
         return AllocatorSettings()
 

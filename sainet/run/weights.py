@@ -1,7 +1,6 @@
 """Finding the initial weights before anything starts, without a download and without torch."""
 
 import re
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,6 +41,8 @@ def find_weights(name: str, folder: Path) -> str:
 
 def is_checkpoint(path: Path) -> bool:
     """True for what torch.save writes, a whole zip with a pickle in it; False for anything else, or nothing."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())

@@ -23,11 +23,9 @@ _NAMES = """
 _FROM_FP32 = frozenset(_NAMES.split())
 """Their arguments are copied to fp32 first (AT_FORALL_FP32), by their names in Python."""
 
-_TO_FP32 = frozenset({"cumprod", "cumsum", "prod", "sum"})
-"""They read half precision and write fp32, without a copy (AT_FORALL_FP32_SET_OPT_DTYPE)."""
-
 _SOFTMAX = {"softmax": torch._softmax, "log_softmax": torch._log_softmax}
-"""So do these, which need a kernel that a CPU does not have."""
+_TO_FP32 = frozenset({"cumprod", "cumsum", "prod", "sum", *_SOFTMAX})
+"""They read half precision and write fp32 (AT_FORALL_FP32_SET_OPT_DTYPE)."""
 
 
 @contextmanager
@@ -45,11 +43,10 @@ class _InFp32(TorchFunctionMode):
             return func(*args, **kwargs)
         if name in _FROM_FP32:
             args, kwargs = tree_map(_to_fp32, (args, kwargs))
-        elif args and _is_half(args[0]) and kwargs.get("dtype") is None:
-            if name in _TO_FP32:
-                kwargs = {**kwargs, "dtype": torch.float32}
-            elif name in _SOFTMAX:
+        elif name in _TO_FP32 and args and _is_half(args[0]) and kwargs.get("dtype") is None:
+            if name in _SOFTMAX and args[0].dtype == torch.float16:  # a kernel of CUDA's own: no copy in fp32
                 return _SOFTMAX[name](args[0], args[1] if len(args) > 1 else kwargs["dim"], True)
+            kwargs = {**kwargs, "dtype": torch.float32}
         return func(*args, **kwargs)
 
 
