@@ -80,7 +80,7 @@ def test_check_ends_with_3_and_says_what_fits_and_without_it_the_verdict_is_no_e
     options = ["profile-memory", "--profile", "h200", "--gpu", "24", "--imgsz", "640", "--cache", "false"]
     plain = sainet(*options, cwd=tmp_path)
     assert plain.returncode == 0
-    assert "does not fit" in plain.stdout
+    assert "DOES NOT FIT" in plain.stdout
     refused = sainet(*options, "--check", cwd=tmp_path)
     assert refused.returncode == 3
     assert "memory.vram: VRAM of each GPU does not hold it" in refused.stderr

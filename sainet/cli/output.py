@@ -103,12 +103,18 @@ def print_error(error: SainetError) -> None:
 
 def _print_problem(problem: Problem) -> None:
     where = f"{problem.where}: " if problem.where else ""
-    _labelled("error", "bold red", f"{where}{problem.message}")
+    _labelled("error", "red", f"{where}{problem.message}")
     if problem.hint:
         _labelled("hint", "cyan", problem.hint, indent="  ")
 
 
-def _labelled(label: str, style: str, text: str, indent: str = "") -> None:
-    from rich.text import Text
+def _labelled(label: str, colour: str, text: str, indent: str = "") -> None:
+    """Without rich: most commands have nothing else to print with it, and it takes a while to import."""
+    import typer
 
-    stderr().print(Text.assemble(indent, (f"{label}:", style), " ", text), soft_wrap=True)
+    head = typer.style(f"{label}:", fg=colour, bold=colour == "red") if _takes_colours(sys.stderr) else f"{label}:"
+    print(f"{indent}{head} {text}", file=sys.stderr, flush=True)
+
+
+def _takes_colours(stream: Any) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -12,7 +12,7 @@ SUPERVISOR_BYTES = 51_000_000
 """`sainet train` while it watches; its Python and its libraries, mapped files included."""
 TRAINING_BYTES = 808_000_000
 """A training process that has imported PyTorch and Ultralytics and built its loaders, without its model."""
-LABEL_BYTES = 1_400
+LABEL_BYTES = 1_750
 """One image's label and names in the training process."""
 LABEL_COPY_BYTES = 1_250
 """The part of it that a forked worker has copied once an epoch has passed through it."""
@@ -72,31 +72,26 @@ def checkpoint_bytes(facts: ModelFacts) -> int:
 
 
 def cache_rows(workload: Workload) -> list[Row]:
-    """Every image of both splits, resized, in each process, once they are all there.
-
-    The images of a split are loaded one by one and then packed into one block. Of the room that they lay in before,
-    the allocator gives back the training's; the validation's, which comes last, it keeps (seen with loader_memory.py).
-    """
+    """Every image of both splits, resized and packed, in each process."""
     if workload.cache != "ram":
         return []
     if workload.images is None:
         return [Row("RAM cache", 0, "anonymous", "how many images there are is not known")]
-    return [
-        row_of(workload, "RAM cache", "anonymous", _cached(workload, workload.images.total)),
-        row_of(workload, "images before they were packed", "anonymous", _cached(workload, workload.images.val)),
-    ]
+    return [row_of(workload, "RAM cache", "anonymous", _cached(workload, workload.images.total))]
 
 
 def caching_rows(workload: Workload) -> list[Row]:
-    """While the cache is built, the training's split and then the validation's: what is being packed is there twice."""
+    """While the cache is built, the training's split and then the validation's.
+
+    The images of a split are loaded one by one and then packed into one block, so that they are there twice; the room
+    that they lay in is given back after that.
+    """
     if workload.cache != "ram" or workload.images is None:
         return []
     train, val = workload.images.train, workload.images.val
     packing = max(2 * train, train + 2 * val) - train - val
-    return [
-        row_of(workload, "RAM cache", "anonymous", _cached(workload, train + val)),
-        row_of(workload, "images being packed", "anonymous", _cached(workload, packing)),
-    ]
+    unpacked = row_of(workload, "images being packed", "anonymous", _cached(workload, packing))
+    return [*cache_rows(workload), unpacked]
 
 
 def _cached(workload: Workload, count: int) -> Amount:
