@@ -38,6 +38,7 @@ PLAIN = Workload(
     cache=False,
     staged=False,
     mosaic=True,
+    plots=False,
     epochs=100,
     save_period=-1,
     images=FRAMES,

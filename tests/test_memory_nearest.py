@@ -55,6 +55,7 @@ WORKLOAD = Workload(
     cache=False,
     staged=False,
     mosaic=True,
+    plots=False,
     epochs=10,
     save_period=-1,
     images=Images(40_000, 2_000, ((1080, 1920),), "counted"),

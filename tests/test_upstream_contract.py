@@ -60,6 +60,10 @@ OVERRIDDEN = [
     ("StageDataset", "cache_images_to_disk", "a disk that fills up is told"),
     ("StageDataset", "check_cache_disk", "decoded images lie in the run"),
     ("StageDataset", "check_cache_ram", "a cache that does not fit is refused"),
+    ("StageDataset", "cache_images", "what packing leaves over is given back"),
+    ("StageTraining", "plot_training_samples", "pictures of the images that they show"),
+    ("StageValidator", "plot_val_samples", "pictures of the images that they show"),
+    ("StageValidator", "plot_predictions", "pictures of the images that they show"),
     ("StageValidator", "get_stats", "select_by"),
 ]
 
@@ -346,7 +350,16 @@ def test_our_dataset_is_the_stock_dataset_where_every_class_keeps_its_id(
         training.args, folder, 2, {"names": plan.data.source_names, "channels": 3}, mode=mode, rect=mode == "val"
     )
     assert mine.im_files == stock.im_files
-    ours = {"plan", "cache_dir", "cache_name", "split", "scan_notes", "decoded_bytes"}
+    ours = {
+        "plan",
+        "cache_dir",
+        "cache_name",
+        "split",
+        "scan_notes",
+        "decoded_bytes",
+        "fitted_bytes",
+        "ram_cache_bytes",
+    }
     assert vars(mine).keys() - vars(stock).keys() == ours
     for mine_label, stock_label in zip(mine.labels, stock.labels, strict=True):
         assert repr(mine_label) == repr(stock_label)

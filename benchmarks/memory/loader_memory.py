@@ -5,10 +5,9 @@
 
 Each case runs in processes of its own: a real trainer with its model and both its loaders, whose batches are read
 slowly, so that every queue fills; then a validation, on the same images, while the training's queue is full, then
-training again. From
-outside the memory of all its processes is sampled (tree.py): RAM is their anonymous memory (each shared page once),
-the libraries that they have mapped, and the loaders' files in /dev/shm, which alone is the figure for shm. The
-supervisor is not part of it, nor is a training step.
+training again. From outside the memory of all its processes is sampled (tree.py): RAM is their anonymous memory (each
+shared page once), the libraries that they have mapped, and the loaders' files in /dev/shm, which alone is the figure
+for shm. The supervisor is not part of it, nor is a training step.
 """
 
 import argparse
@@ -131,6 +130,7 @@ def workload(case: Loaders, images: Images) -> Workload:
         cache=case.cache,
         staged=False,
         mosaic=True,
+        plots=False,
         epochs=1000,
         save_period=-1,
         images=images,

@@ -1,10 +1,12 @@
 """Ultralytics' dataset, kept from writing into the user's data and from dropping images in silence."""
 
+import ctypes
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,13 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             raise storage_error(error, path) from error
+
+    def cache_images(self) -> None:
+        """Upstream's; then what the images lay in before they were packed is given back, which glibc would keep."""
+        super().cache_images()
+        if self.cache == "ram":
+            with suppress(AttributeError):  # another C library
+                ctypes.CDLL(None).malloc_trim(0)
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
         """Against what the supervisor has left for it, from the sizes that the label scan knows.

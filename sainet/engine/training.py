@@ -22,6 +22,7 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
 from sainet.engine.checkpoint import epochs_trained, is_finished, load, whole_files, write_results
 from sainet.engine.dataset import StageDataset
+from sainet.engine.drawing import drawn_part
 from sainet.engine.exact import Place
 from sainet.engine.loop import TrainingLoop, whole_batch
 from sainet.engine.orders import OrderBook
@@ -125,6 +126,9 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
             self.reporter.warn(note)
         if self.ram_cache_left_bytes is not None and dataset.cache == "ram":
             self.ram_cache_left_bytes -= dataset.fitted_bytes
+
+    def plot_training_samples(self, batch: dict[str, Any], ni: int) -> None:
+        super().plot_training_samples(drawn_part(batch), ni)
 
     def get_validator(self) -> StageValidator:
         validator = StageValidator(

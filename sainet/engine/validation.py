@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from ultralytics.models.yolo.detect import DetectionValidator
 
+from sainet.engine.drawing import DRAWN, drawn_part
+
 _METRICS = {
     "precision": "metrics/precision(B)",
     "recall": "metrics/recall(B)",
@@ -21,6 +23,12 @@ class StageValidator(DetectionValidator):  # type: ignore[misc]  # ultralytics h
     """Reports `select_by` as the fitness, which best.pt and early stopping both go by."""
 
     select_by: Literal["map50-95", "map50", "recall"] = "map50-95"
+
+    def plot_val_samples(self, batch: dict[str, Any], ni: int) -> None:
+        super().plot_val_samples(drawn_part(batch), ni)
+
+    def plot_predictions(self, batch: dict[str, Any], preds: list[Any], ni: int, max_det: int | None = None) -> None:
+        super().plot_predictions(drawn_part(batch), preds[:DRAWN], ni, max_det)
 
     def get_stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = super().get_stats()

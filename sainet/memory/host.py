@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sainet.memory.budget import Row
 from sainet.memory.loader_rows import Amount, pinned, row_of, train_queue, train_workers, val_batches, val_queue
-from sainet.memory.process_rows import cache_rows, caching_rows, process_rows, step_rows
+from sainet.memory.process_rows import cache_rows, caching_rows, plot_rows, process_rows, step_rows
 from sainet.memory.trace_record import ModelFacts
 from sainet.memory.worker_rows import train_worker_rows, val_worker_rows
 from sainet.memory.workload import Workload
@@ -25,7 +25,12 @@ def ram_rows(workload: Workload, facts: ModelFacts | None, step_bytes: int | Non
     `step_bytes`: on a CPU the traced peak of the training step, the model's own tensors included; None where nobody
     has traced it. A row that needs what is not known has 0 bytes and says so.
     """
-    always = [*process_rows(workload), *step_rows(workload, facts, step_bytes), *_staged(workload)]
+    always = [
+        *process_rows(workload),
+        *step_rows(workload, facts, step_bytes),
+        *plot_rows(workload),
+        *_staged(workload),
+    ]
     phases = [caching_rows(workload), _training(workload), _validating(workload)]
     return [*always, *max(phases, key=_total)]
 

@@ -73,7 +73,7 @@ def train_queue(workload: Workload, *, used: int = 1) -> Amount:
     images = (workers * ahead + used) * workload.rank_batch
     formula = f"({workers} workers x {ahead} ahead + {used}) x {batch_words(workload)}"
     if (most := _most_images(workload)) is not None and most < images:
-        images, formula = most, f"all {most} images x 3 x {_sides(workload.shape)} B"
+        images, formula = most, f"all {most} images x 3 x {sides(workload.shape)} B"
     return Amount(images * workload.image_bytes(), formula)
 
 
@@ -170,7 +170,7 @@ def _most_images(workload: Workload) -> int | None:
 
 def batch_words(workload: Workload) -> str:
     """One batch of the training in numbers."""
-    return f"{workload.rank_batch} images x 3 x {_sides(workload.shape)} B"
+    return f"{workload.rank_batch} images x 3 x {sides(workload.shape)} B"
 
 
 def _val_batch(workload: Workload) -> str:
@@ -178,7 +178,7 @@ def _val_batch(workload: Workload) -> str:
     return f"{workload.val_batch} images of at most {size / workload.val_batch:.0f} B"
 
 
-def _sides(shape: Shape) -> str:
+def sides(shape: Shape) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 

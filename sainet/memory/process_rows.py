@@ -1,11 +1,11 @@
 """What the processes of a training take, whatever the loaders do: themselves, the labels, the model, a cache."""
 
 from sainet.memory.budget import Row
-from sainet.memory.loader_rows import Amount, row_of, train_workers
+from sainet.memory.loader_rows import Amount, row_of, sides, train_workers
 from sainet.memory.trace_record import ModelFacts
 from sainet.memory.workload import Workload
 
-__all__ = ["cache_rows", "caching_rows", "checkpoint_bytes", "process_rows", "step_rows"]
+__all__ = ["cache_rows", "caching_rows", "checkpoint_bytes", "plot_rows", "process_rows", "step_rows"]
 
 # Printed by benchmarks/memory/base_processes.py (Linux 6.18, Python 3.11, torch 2.14.1, ultralytics 8.4.190).
 SUPERVISOR_BYTES = 51_000_000
@@ -16,6 +16,9 @@ LABEL_BYTES = 1_750
 """One image's label and names in the training process."""
 LABEL_COPY_BYTES = 1_250
 """The part of it that a forked worker has copied once an epoch has passed through it."""
+_DRAWN = 16
+"""Images in a picture, at most (`sainet.engine.drawing`)."""
+_PICTURES = 6
 CUDA_HOST_BYTES = 2 * 1024**3
 """The host side of a CUDA context with cuDNN and cuBLAS: assumed, nobody has measured it yet."""
 
@@ -56,6 +59,16 @@ def step_rows(workload: Workload, facts: ModelFacts | None, step_bytes: int | No
     height, width = workload.shape
     formula = f"traced: {workload.piece_images} images of {height} x {width} on the CPU, model and optimizer included"
     return [Row("training step", step_bytes, "anonymous", formula)]
+
+
+def plot_rows(workload: Workload) -> list[Row]:
+    """Pictures of batches, which are drawn in threads: labels and predictions of three batches at the end."""
+    if not workload.plots:
+        return []
+    images = min(_DRAWN, workload.val_batch)
+    size = 4 * images * workload.image_bytes()
+    formula = f"{_PICTURES} x {images} images x 3 x {sides(workload.shape)} x 4 B"
+    return [Row("pictures being drawn", _PICTURES * size, "anonymous", formula)]
 
 
 def checkpoint_bytes(facts: ModelFacts) -> int:

@@ -62,6 +62,7 @@ class Workload:
     staged: bool
     """The images are copied into /dev/shm before the training."""
     mosaic: bool
+    plots: bool
     epochs: int
     save_period: int
     images: Images | None = None

@@ -44,6 +44,7 @@ def workload(config: Config, *, workers: int, val_workers: int, images: Images |
         cache=config.loader.cache,
         staged=config.staging.to == "shm",
         mosaic=config.augment.mosaic > 0,
+        plots=config.train.plots,
         epochs=config.schedule.epochs,
         save_period=config.train.save_period,
         images=images,
