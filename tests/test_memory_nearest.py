@@ -6,25 +6,15 @@ from typing import Any, cast
 
 import pytest
 from fakes import GIB
+from memory_cases import FACTS, loader, work
 
 from sainet.memory.budget import TIGHT, Limit, Resource, judge
 from sainet.memory.caching_allocator import AllocatorSettings
 from sainet.memory.device import PLAN_FACTOR, device_need
 from sainet.memory.forecast import Forecaster
 from sainet.memory.nearest import changes, nearest
-from sainet.memory.trace import ModelFacts, Peak, Predictor
-from sainet.memory.workload import Images, Workload
-from sainet.protocol import LoaderPlan
-
-FACTS = ModelFacts(
-    parameters=10_000_000,
-    trainable=10_000_000,
-    weight_bytes=40_000_000,
-    optimizer_bytes=40_000_000,
-    average_bytes=40_000_000,
-    gradient_bytes=40_000_000,
-    adds_up=True,
-)
+from sainet.memory.trace import Peak, Predictor
+from sainet.memory.workload import Workload
 
 
 class OneGibAnImage:
@@ -44,22 +34,7 @@ def forecaster(**options: Any) -> Forecaster:
     return Forecaster(cast(Predictor, OneGibAnImage(**options)), AllocatorSettings())
 
 
-WORKLOAD = Workload(
-    engine="sainet",
-    gpus=1,
-    shape=(832, 1440),
-    batch=64,
-    micro_batch=1,
-    loader=LoaderPlan(workers=8, prefetch_factor=4, pin_memory=False, persistent_workers=True, timeout_s=300),
-    val_loader=LoaderPlan(workers=4, prefetch_factor=2, pin_memory=False, persistent_workers=False, timeout_s=300),
-    cache=False,
-    staged=False,
-    mosaic=True,
-    plots=False,
-    epochs=10,
-    save_period=-1,
-    images=Images(40_000, 2_000, ((1080, 1920),), "counted"),
-)
+WORKLOAD = work(batch=64, loader=loader(8, 4))
 
 
 def limits(**gib: float) -> dict[Resource, Limit]:

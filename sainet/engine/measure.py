@@ -3,7 +3,6 @@
 Ends with the exit codes of `sainet.errors`, 3 when memory ran out; 143 when it was asked to stop.
 """
 
-import faulthandler
 import json
 import multiprocessing
 import os
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sainet.engine.environment import seal
-from sainet.engine.lifeline import Stopped, stop_on_sigterm, stop_was_asked, tie_to_parent
+from sainet.engine.lifeline import Stopped, stop_was_asked
+from sainet.engine.worker import begin, make_training
 from sainet.errors import RefusedError, SainetError
 from sainet.files import replace_text, storage_error
 from sainet.protocol import Plan, ProcessFailed, append_event
@@ -28,10 +28,7 @@ _NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocato
 
 def main(arguments: list[str]) -> int:
     """Measure what the plan says and write the report; the return value is the exit code."""
-    plan = Plan.read(Path(arguments[0]))
-    tie_to_parent(plan.supervisor_pid)
-    stop_on_sigterm()
-    faulthandler.enable()
+    plan = begin(Path(arguments[0]))
     try:
         report = _measure(plan)
         replace_text(Path(arguments[1]), json.dumps(report) + "\n")
@@ -64,7 +61,6 @@ def _measure(plan: Plan) -> dict[str, Any]:
     started_s = time.time()
     seal(plan.cache_dir / "ultralytics")
     from sainet.engine.measuring import Measuring
-    from sainet.engine.worker import make_training
 
     measuring = Measuring(make_training(plan))
     measuring.run()

@@ -27,12 +27,18 @@ if TYPE_CHECKING:
 _PLOTS_GRACE_S = 20.0
 
 
-def main(arguments: list[str]) -> int:
-    """Train what the plan says; the return value is the exit code."""
-    plan = Plan.read(Path(arguments[0]))
+def begin(path: Path) -> Plan:
+    """The plan at `path`; from here on this process ends with its supervisor, and when it is asked to."""
+    plan = Plan.read(path)
     tie_to_parent(plan.supervisor_pid)
     stop_on_sigterm()
     faulthandler.enable()
+    return plan
+
+
+def main(arguments: list[str]) -> int:
+    """Train what the plan says; the return value is the exit code."""
+    plan = begin(Path(arguments[0]))
     try:
         with hold_lock(plan.lock):
             _train(plan)
