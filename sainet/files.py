@@ -5,6 +5,7 @@ Every file of a run is either replaced as a whole (`replace_text`, `replacing`) 
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,10 +73,15 @@ def _blocks(path: Path) -> int:
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where what can be made again is kept between runs (traces, calibrations); it may not exist yet.
 
-    $XDG_CACHE_HOME/sainet, by default ~/.cache/sainet.
+    $XDG_CACHE_HOME/sainet, by default ~/.cache/sainet; a container's user may have no home at all.
     """
-    base = environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "sainet"
+    base = Path(environ.get("XDG_CACHE_HOME", ""))
+    if base.is_absolute():
+        return base / "sainet"
+    try:
+        return Path.home() / ".cache" / "sainet"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"sainet-{os.getuid()}"
 
 
 class LineTail:

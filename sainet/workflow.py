@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from sainet.config.keys import split_stage
 from sainet.config.library import Profile
 from sainet.config.resolve import Resolved, resolve
 from sainet.config.runfile import resolved_yaml
-from sainet.config.schema import STAGE_1_WEIGHTS, Config
+from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, StorageError, UsageError
 from sainet.files import replace_text
-from sainet.hardware.machine import Machine, values_of
+from sainet.hardware.machine import Machine, read_machine, values_of
 from sainet.protocol import Stage
 from sainet.run.identity import check_same_training, training_identity
 from sainet.run.lock import locked
-from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, require
+from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, promised_bytes, require
 from sainet.run.signals import Caught, catching
-from sainet.run.stage import StageRun, View
+from sainet.run.stage import StageRun, View, end_leftovers
 from sainet.state import Command, Request, RunFolder, RunState, StageState
 
 ViewMaker = Callable[[str, int], AbstractContextManager[View]]
@@ -41,6 +41,8 @@ class Workflow:
     machine: Machine
     tell: Callable[[str], None] = field(default=lambda _: None)
     """Hears of what takes a while before anything starts."""
+    read: Callable[[], Machine] = read_machine
+    """Looks at the machine again: hours pass between the stages, and others use it too."""
 
     # --- looking, for a dry run and for the start
 
@@ -92,16 +94,13 @@ class Workflow:
         for stage, settings in resolved.items():
             if state and stage in state.stages and self._has_begun(stage, state.stages[stage]):
                 check_same_training(state.stages[stage].settings, settings, run=self.folder.name)
-        return {
-            stage: inspect(
-                settings,
-                self._surroundings(settings),
-                self._standing(stage, state),
-                force=self.request.force,
-            )
-            for stage, settings in resolved.items()
-            if state is None or stage not in state.stages or state.stages[stage].status != "done"
-        }
+        found: dict[Stage, Preflight] = {}
+        for stage, settings in resolved.items():
+            if state is None or stage not in state.stages or state.stages[stage].status != "done":
+                promised = sum(promised_bytes(before, self.folder) for before in found.values())
+                around = replace(self._surroundings(settings), promised_disk_bytes=promised)
+                found[stage] = inspect(settings, around, self._standing(stage, state), force=self.request.force)
+        return found
 
     def is_done(self) -> bool:
         """Whether every stage of this command was trained before."""
@@ -141,13 +140,13 @@ class Workflow:
             return self._resolve(1, self.request).config.weights
         return None
 
-    def _tiers(self, settings: Resolved) -> dict[str, Config]:
+    def _tiers(self, settings: Resolved) -> dict[str, Resolved]:
         """What a stage would be with each of its profile's tiers."""
         asked = self.request.profile
-        found: dict[str, Config] = {}
+        found: dict[str, Resolved] = {}
         for tier in Profile(settings.profile if asked == "auto" else asked).tiers:
             with suppress(ConfigError):  # what was typed may contradict it
-                found[tier] = self._resolve(settings.stage, self.request.model_copy(update={"tier": tier})).config
+                found[tier] = self._resolve(settings.stage, self.request.model_copy(update={"tier": tier}))
         return found
 
     def _standing(self, stage: Stage, state: RunState | None) -> Standing:
@@ -170,7 +169,10 @@ class Workflow:
         everything that `resolve`, `inspect` and `require` raise.
         """
         resolved = self.resolve()
-        found = self.inspect(resolved, self.stored_state(resume=resume))
+        stored = self.stored_state(resume=resume)
+        if stored is not None:
+            self._end_leftovers(stored)
+        found = self.inspect(resolved, stored)
         for stage, preflight in found.items():
             for text in preflight.warnings:
                 warn(f"stage {stage}: {text}")
@@ -183,12 +185,20 @@ class Workflow:
                     self._run_stage(stage, resolved[stage], state, view, caught)
         return state
 
+    def _end_leftovers(self, state: RunState) -> None:
+        """What an attempt whose supervisor was killed still holds must not count against its own resume."""
+        with locked(self.folder.lock):
+            ended = [end_leftovers(record) for record in state.stages.values()]
+            if any(ended):
+                self.machine = self.read()
+
     def _run_stage(self, stage: Stage, settings: Resolved, state: RunState, view: View, caught: Caught) -> None:
         if state.stages[stage].status == "done":  # by another process, while this one looked at the data
             return
         if caught.number is not None:
             hint = "the same command goes on from there"
             raise Interrupted(f"asked to stop before stage {stage}", signal_number=caught.number, hint=hint)
+        self.machine = self.read()
         found = self.inspect({stage: settings}, state)  # again: stage 1's weights are there by now
         require(found.values())
         StageRun(self.folder, state, stage, found[stage], view, caught).run()

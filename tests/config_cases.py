@@ -38,11 +38,11 @@ def settle(
     return resolve(stage, request, hardware, environment=environment or {}, folder=Path.cwd())
 
 
-def on_gpu(*sets: str, gpus: int = 1) -> Resolved:
+def on_gpu(*sets: str, gpus: int = 1, stage: Stage = 1) -> Resolved:
     """A configuration that one GPU can start with either engine, and `sets` over it."""
     base = ["train.device=0", "train.imgsz=640", "loader.workers=4", "train.amp=true"]
     kept = [text for text in base if text.partition("=")[0] not in {s.partition("=")[0] for s in sets}]
-    return settle(sets=[*kept, *sets], hardware=HardwareValues(cpus=16, gpus=("NVIDIA H200",) * gpus))
+    return settle(stage=stage, sets=[*kept, *sets], hardware=HardwareValues(cpus=16, gpus=("NVIDIA H200",) * gpus))
 
 
 def problems_of(**wanted: object) -> list[str]:

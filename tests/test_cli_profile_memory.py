@@ -144,6 +144,10 @@ def test_a_plot_is_drawn_and_another_ending_is_refused(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--gpu", "Voodoo 2"], "the memory of a `Voodoo 2` is not known"),
+        (["--gpu", "A10G"], "trains on the CPU here: there is no GPU memory to plan for"),
+        (["--gpus", "1", "--gpu", "inf"], "the memory of a `inf` is not known"),
+        (["--gpus", "1", "--gpu", "0"], "the memory of a `0` is not known"),
+        (["--model", "nowhere/yolov8s.pt"], "there are no weights yolov8s.pt"),
         (["--model", "yolov99x"], "there is no model yolov99x.yaml"),
         (["--data", "nowhere.yaml"], "no such data YAML"),
         (["--set", "loader.wrkers=3"], "wrkers"),

@@ -9,7 +9,7 @@ import pytest
 from conftest import DiskMaker
 
 from sainet.errors import StorageError
-from sainet.files import LineTail, append_line, last_lines, replace_text, replacing, storage_error
+from sainet.files import LineTail, append_line, cache_folder, last_lines, replace_text, replacing, storage_error
 
 # --- replacing
 
@@ -157,3 +157,14 @@ def test_the_last_lines_of_a_long_log_are_read_without_the_rest(tmp_path: Path) 
     path.write_text("".join(f"line {number}\n" for number in range(50_000)), encoding="utf-8")
     assert last_lines(path, 2) == ["line 49998", "line 49999"]
     assert len(last_lines(path, 100_000, window_bytes=1000)) < 100
+
+
+def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run --user 12345` sets no HOME, and no such user is known."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert cache_folder({}).is_absolute()
+    assert cache_folder({"XDG_CACHE_HOME": "/data"}) == Path("/data/sainet")

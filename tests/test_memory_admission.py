@@ -29,12 +29,13 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets how much room every disk has, GiB."""
+def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets how much room every disk has, and how much is taken on it, GiB."""
 
-    def make(free_gib: float) -> None:
-        size = round(free_gib * GIB)
-        monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(total=size, used=0, free=size))
+    def make(free_gib: float, used_gib: float = 0) -> None:
+        free, used = round(free_gib * GIB), round(used_gib * GIB)
+        usage = SimpleNamespace(total=free + used, used=used, free=free)
+        monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage)
 
     return make
 
@@ -44,9 +45,17 @@ def machine(*gpus: Gpu, ram_gib: float = 258, shm_gib: float = 125, cpus: int = 
     return Machine(ram, cpus, GpuReading(gpus), Shm(round(shm_gib * GIB), 0), round(ram_gib * GIB), cpus)
 
 
-def look(resolved: Resolved, on: Machine, *, runs: str = "runs/one", force: bool = False) -> Preflight:
-    around = Surroundings(on, Path.cwd(), Path(runs), stage_1_weights=None, tiers=dict, tell=lambda _: None)
-    return inspect(resolved, around, Standing(in_workflow=False), force=force)
+def look(
+    resolved: Resolved,
+    on: Machine,
+    *,
+    runs: str = "runs/one",
+    force: bool = False,
+    last: Path | None = None,
+    **more: int,
+) -> Preflight:
+    around = Surroundings(on, Path.cwd(), Path(runs), stage_1_weights=None, tiers=dict, tell=lambda _: None, **more)
+    return inspect(resolved, around, Standing(in_workflow=False, last=last), force=force)
 
 
 def refused(found: Preflight) -> dict[str, str]:
@@ -92,7 +101,7 @@ def test_a_runs_folder_in_dev_shm_is_refused_whatever_its_size_and_however_it_is
     assert refused(look(settle(), machine())) == {}
 
 
-def test_a_ram_cache_that_cannot_fit_is_refused_and_the_hint_fits(disk: Callable[[float], None]) -> None:
+def test_a_ram_cache_that_cannot_fit_is_refused_and_the_hint_fits(disk: Callable[..., None]) -> None:
     sets = [*LARGE, "loader.cache=ram", "reference.images=128950"]
     disk(2000)
     found = look(on_gpu(*sets), machine(H200))
@@ -104,7 +113,7 @@ def test_a_ram_cache_that_cannot_fit_is_refused_and_the_hint_fits(disk: Callable
     assert hint(look(on_gpu(*sets), machine(H200))).startswith("what fits: --cache false;")
 
 
-def test_a_disk_cache_on_too_small_a_disk_is_refused(disk: Callable[[float], None]) -> None:
+def test_a_disk_cache_on_too_small_a_disk_is_refused(disk: Callable[..., None]) -> None:
     sets = [*LARGE, "loader.cache=disk", "reference.images=128950"]
     disk(200)
     found = look(on_gpu(*sets), machine(H200))
@@ -170,9 +179,7 @@ def test_a_tier_that_fits_is_named() -> None:
         Path.cwd(),
         Path("runs/one"),
         stage_1_weights=None,
-        tiers=lambda: {
-            tier: settle(profile="h200", tier=tier, hardware=ONE_H200).config for tier in ("stable", "fast")
-        },
+        tiers=lambda: {tier: settle(profile="h200", tier=tier, hardware=ONE_H200) for tier in ("stable", "fast")},
         tell=lambda _: None,
     )
     resolved = settle(profile="h200", sets=["loader.cache=false"], hardware=ONE_H200)
@@ -191,3 +198,74 @@ def test_a_model_that_cannot_be_traced_leaves_vram_unknown_and_stops_nothing(tmp
     assert found.fit is not None
     assert found.fit.forecast.verdict("vram", found.fit.limits["vram"]) == "unknown"
     assert refused(found) == {}
+
+
+def test_a_tier_is_judged_with_its_own_workers() -> None:
+    sets = ["loader.cache=false"]
+
+    def hint_with(ram_gib: float) -> str:
+        tiers = {tier: settle(profile="h200", tier=tier, sets=sets, hardware=ONE_H200) for tier in ("stable", "fast")}
+        around = Surroundings(
+            machine(H200, ram_gib=ram_gib, shm_gib=ram_gib), Path.cwd(), Path("runs/one"), None, lambda: tiers, print
+        )
+        resolved = settle(profile="h200", sets=sets, hardware=ONE_H200)
+        return hint(inspect(resolved, around, Standing(in_workflow=False), force=False))
+
+    def need(tier: str) -> float:
+        found = look(settle(profile="h200", tier=tier, sets=sets, hardware=ONE_H200), machine(H200))
+        assert found.fit is not None
+        return found.fit.forecast.budget("ram").need_bytes / GIB
+
+    assert "--tier stable" in hint_with(need("stable") + 0.5)
+    assert "--tier stable" not in hint_with(need("stable") - 0.5)
+
+
+def test_a_resume_is_not_told_to_take_another_batch_which_it_may_not() -> None:
+    small = machine(replace(H200, total_bytes=40 * GIB))
+    assert "--batch" in hint(look(on_gpu(*LARGE), small))
+    last = Path("stage-1/checkpoint")
+    last.mkdir(parents=True)
+    resumed = hint(look(on_gpu(*LARGE), small, last=last))
+    assert "--batch" not in resumed
+    assert "--set train.micro_batch=" in resumed
+
+
+def test_a_stage_that_goes_on_before_its_first_epoch_ended_is_traced_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    found = look(on_gpu(*LARGE), machine(A10G), last=tmp_path / "checkpoint")
+    assert set(refused(found)) == {"memory.vram"}
+    assert found.fit is not None
+    assert not found.fit.forecaster.untraced
+
+
+def test_what_cannot_be_traced_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("nc: 1\nbackbone: []\nhead: []\n")
+    warnings = look(on_gpu(f"weights={broken}"), machine(H200)).warnings
+    assert [text for text in warnings if text.startswith("how much memory the model takes is not known")]
+
+
+def test_the_disk_cache_of_one_stage_is_no_room_for_that_of_another(disk: Callable[..., None]) -> None:
+    """Cached images lie in the run: stage 1 goes on with them, stage 2 has yet to write its own."""
+    sets = ["loader.cache=disk", "reference.images=20"]
+    for name, size in (("cache/images/one.npy", 60 * MIB), ("stage-1/attempts/001/log.txt", 1)):
+        path = Path("runs/one") / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * size)
+    disk(100, 1)
+    whole = look(on_gpu(*sets), machine(H200))
+    assert whole.fit is not None
+    need_gib = whole.fit.forecast.budget("disk").need_bytes / GIB
+    disk(need_gib - 0.03, 1)
+    assert refused(look(on_gpu(*sets), machine(H200))) == {}
+    assert set(refused(look(on_gpu(*sets, stage=2), machine(H200)))) == {"memory.disk"}
+    disk(need_gib + 0.03, 1)
+    assert refused(look(on_gpu(*sets, stage=2), machine(H200))) == {}
+    later = look(on_gpu(*sets, stage=2), machine(H200), promised_disk_bytes=GIB)
+    assert "less what stage 1 will leave there" in refused(later)["memory.disk"]
+
+
+def test_a_hint_says_what_no_setting_can_mend(disk: Callable[..., None]) -> None:
+    assert "--shm-size" in hint(look(on_gpu(*LARGE), machine(H200, shm_gib=64 / 1024)))
+    disk(0.01)
+    assert "--runs-dir" in hint(look(on_gpu(*LARGE), machine(H200)))

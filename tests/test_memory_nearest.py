@@ -136,3 +136,36 @@ def test_the_rows_of_the_gpu_add_up_to_the_plan() -> None:
     assert need.plan_bytes == round(64 * GIB * PLAN_FACTOR) + 512 * 1024**2
     calibrated = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64), factor=0.9)
     assert calibrated.estimate_bytes == round(0.9 * 64 * GIB)
+
+
+class WaitingGradients(OneGibAnImage):
+    """Ten GiB more where gradients wait, for another batch or for another piece."""
+
+    def __init__(self, *, wait: bool) -> None:
+        super().__init__()
+        self._more = 10 * GIB if wait else 0
+
+    def peak(self, images: int, _allocator: object = None) -> Peak:
+        return Peak(images * GIB + self._more, images * GIB + self._more)
+
+
+WAITING = Forecaster(
+    cast(Predictor, WaitingGradients(wait=False)),
+    AllocatorSettings(),
+    variant=lambda accumulates, in_pieces: cast(Predictor, WaitingGradients(wait=accumulates or in_pieces)),
+)
+
+
+@pytest.mark.parametrize("vram", [15, 30, 40, 45, 50, 52, 55, 60, 65])
+def test_a_step_whose_gradients_wait_is_counted_as_one_wherever_settings_are_searched(vram: float) -> None:
+    free = limits(vram=vram)["vram"]
+    largest = WAITING.largest_batch(WORKLOAD, free.free_bytes or 0)
+    assert judge(WAITING(replace(WORKLOAD, batch=largest)).budget("vram").need_bytes, free) != "does not fit"
+    assert judge(WAITING(replace(WORKLOAD, batch=largest + 1)).budget("vram").need_bytes, free) == "does not fit"
+    pieces = nearest(WORKLOAD, WAITING, limits(vram=vram))
+    assert pieces is not None
+    assert not WAITING(pieces).too_large(limits(vram=vram))
+
+
+def test_batches_below_two_thirds_of_the_nominal_one_accumulate() -> None:
+    assert [replace(WORKLOAD, batch=batch).accumulates for batch in (42, 43, 128)] == [True, False, False]

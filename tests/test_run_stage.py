@@ -9,13 +9,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import make_tiny_set
 
 from sainet.errors import GuardStopError, Interrupted, RunExistsError, SainetError, StorageError, UsageError
-from sainet.hardware.machine import read_machine
+from sainet.hardware.machine import Machine, read_machine
 from sainet.hardware.process import group_members
 from sainet.protocol import CheckpointSaved, Event, TrainingStarted, Warned
 from sainet.run import stage as stage_module
@@ -81,6 +82,7 @@ class Stage:
         weights: str | Path = "yolov8n.yaml",
         resume: bool = False,
         at_sight: Callable[[Event], None] = lambda _: None,
+        read: Callable[[], Machine] = read_machine,
     ) -> Eyes:
         self._script.write_text(_HEAD + textwrap.dedent(script))
         asked = [("data", str(self.data)), ("weights", str(weights)), ("imgsz", "64"), ("batch", "4"), *sets]
@@ -91,7 +93,7 @@ class Stage:
         def view(_name: str, _stages: int) -> Iterator[Eyes]:
             yield eyes
 
-        workflow = Workflow("train", [1], request, self.folder, read_machine())
+        workflow = Workflow("train", [1], request, self.folder, read(), read=read)
         workflow.run(resume=resume, make_view=view, warn=lambda _: None)
         return eyes
 
@@ -346,3 +348,32 @@ def test_a_training_left_by_a_killed_supervisor_is_ended_before_the_next_attempt
     stage.ends("started(0, 60); sys.exit(143)", resume=True, at_sight=look)
     assert alive == [False]
     assert stage.record.attempts[0].reason == "the supervisor was killed"
+
+
+def test_what_an_attempt_of_a_killed_supervisor_still_holds_does_not_stand_against_its_resume(stage: Stage) -> None:
+    stage.ends('started(); saved(0, 60, "stop"); sys.exit(143)')
+    left = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    state = stage.folder.read_state()
+    attempt = state.stages[1].attempts[-1]
+    attempt.pid, attempt.pid_started_s, attempt.ended_s = left.pid, stage_module.process_started_s(left.pid), None
+    stage.folder.write_state(state)
+
+    def read() -> Machine:
+        return read_machine() if left.poll() is not None else without_ram()
+
+    assert stage.ends("started(0, 60); sys.exit(143)", resume=True, read=read).code == 143
+    assert len(stage.record.attempts) == 2
+
+
+def test_the_machine_is_looked_at_again_when_a_stage_starts(stage: Stage) -> None:
+    """Between the stages of a workflow lie hours, and others come and go."""
+    readings = [read_machine(), without_ram()]
+    error = stage.ends("started(); sys.exit(143)", read=lambda: readings.pop(0))
+    assert error.code == 3
+    assert "RAM does not hold it" in str(error)
+
+
+def without_ram() -> Machine:
+    """This machine with somebody else on it."""
+    machine = read_machine()
+    return replace(machine, ram=replace(machine.ram, working_set_bytes=machine.ram.limit_bytes, headroom_bytes=0))

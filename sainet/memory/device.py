@@ -49,7 +49,7 @@ def _model(facts: ModelFacts) -> list[Row]:
 
 
 def _traced(workload: Workload, facts: ModelFacts, peak: Peak, traced: int, factor: float | None) -> list[Row]:
-    height, width = workload.shape
+    height, width = workload.step_shape or workload.shape
     images = workload.piece_images
     model = facts.weight_bytes + facts.average_bytes + facts.optimizer_bytes
     unused = peak.reserved_bytes - peak.allocated_bytes

@@ -1,12 +1,15 @@
 """Disk: what a stage writes into its run's folder and its cache."""
 
+from collections.abc import Sequence
+
 from sainet.memory.budget import Row
 from sainet.memory.process_rows import checkpoint_bytes
 from sainet.memory.trace_record import ModelFacts
 from sainet.memory.workload import Workload
 
-__all__ = ["disk_rows"]
+__all__ = ["cache_bytes", "disk_rows", "lasting_bytes"]
 
+_CHECKPOINTS, _DISK_CACHE = "exact checkpoints", "disk cache"
 _STATES = 3
 """Two slots, and the state that is being written before it replaces one of them (`sainet.engine.slots`)."""
 _NPY_HEADER_BYTES = 128
@@ -27,14 +30,24 @@ def disk_rows(workload: Workload, facts: ModelFacts | None) -> list[Row]:
     return rows
 
 
+def lasting_bytes(rows: Sequence[Row]) -> int:
+    """What of them is still there when the stage is done: the exact checkpoints are not."""
+    return sum(row.bytes for row in rows if row.component != _CHECKPOINTS)
+
+
+def cache_bytes(rows: Sequence[Row]) -> int:
+    """The images among them."""
+    return sum(row.bytes for row in rows if row.component == _DISK_CACHE)
+
+
 def _checkpoints(workload: Workload, facts: ModelFacts | None) -> list[Row]:
     if workload.engine == "stock":
         return []
     if facts is None:
-        return [Row("exact checkpoints", 0, "disk", "the model is not known")]
+        return [Row(_CHECKPOINTS, 0, "disk", "the model is not known")]
     state = facts.weight_bytes + facts.average_bytes + facts.optimizer_bytes + facts.gradient_bytes
     formula = f"{_STATES} x {state} B of weights, average, optimizer and waiting gradients"
-    return [Row("exact checkpoints", _STATES * state, "disk", formula)]
+    return [Row(_CHECKPOINTS, _STATES * state, "disk", formula)]
 
 
 def _kept(workload: Workload, facts: ModelFacts | None) -> list[Row]:
@@ -54,6 +67,6 @@ def _cache(workload: Workload) -> list[Row]:
     if workload.cache != "disk":
         return []
     if workload.images is None:
-        return [Row("disk cache", 0, "disk", "how many images there are is not known")]
+        return [Row(_DISK_CACHE, 0, "disk", "how many images there are is not known")]
     images, size = workload.images, workload.images.decoded_bytes + _NPY_HEADER_BYTES
-    return [Row("disk cache", round(images.total * size), "disk", f"{images.total} images x {size:.0f} B, full size")]
+    return [Row(_DISK_CACHE, round(images.total * size), "disk", f"{images.total} images x {size:.0f} B, full size")]

@@ -1,7 +1,7 @@
 """All four budgets of a stage, and how they stand against what there is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from sainet.memory.budget import Budget, Limit, Resource, Verdict, judge
 from sainet.memory.caching_allocator import AllocatorSettings
@@ -51,12 +51,15 @@ class Forecaster:
     """Counts what a workload needs; the same model and machine for all of them, so that settings can be compared.
 
     `model` is None where it could not be traced, for the reason `untraced`. `factor`: measured / predicted here.
+    `variant`: the model as it is traced where gradients wait for another batch, or not, and with micro-batches, or
+    without: the step of another batch is not the same with fewer images.
     """
 
     model: Predictor | None
     allocator: AllocatorSettings
     factor: float | None = None
     untraced: str = ""
+    variant: Callable[[bool, bool], Predictor] | None = None
 
     def __call__(self, workload: Workload) -> Forecast:
         facts = self.model.facts if self.model else None
@@ -78,24 +81,33 @@ class Forecaster:
         """
         if self.model is None or not workload.gpus:
             raise ValueError("only a traced model on a GPU has a largest batch")
-        facts = self.model.facts
+        facts, share = self.model.facts, workload.micro_batch * workload.ranks
 
         def fits(peak: Peak) -> bool:
             return device_need(workload, facts, peak, self.factor).plan_bytes <= free_bytes
 
-        images = self.model.largest(fits, most=most, allocator=self.allocator)
-        return images * workload.micro_batch * workload.ranks
+        images = most
+        for accumulates in (False, True):  # small batches do, and then no more images fit than if they did not
+            model = self._model(accumulates=accumulates, in_pieces=workload.micro_batch > 1)
+            assert model is not None
+            images = model.largest(fits, most=images, allocator=self.allocator)
+            if not images or replace(workload, batch=images * share).accumulates == accumulates:
+                break
+        return images * share
+
+    def _model(self, *, accumulates: bool, in_pieces: bool) -> Predictor | None:
+        return self.variant(accumulates, in_pieces) if self.model and self.variant else self.model
 
     def _device(self, workload: Workload) -> DeviceNeed | None:
-        if self.model is None:
+        model = self._model(accumulates=workload.accumulates, in_pieces=workload.micro_batch > 1)
+        if model is None:
             return None
-        peak = self.model.peak(workload.piece_images, self.allocator)
-        return device_need(workload, self.model.facts, peak, self.factor)
+        peak = model.peak(workload.piece_images, self.allocator)
+        return device_need(workload, model.facts, peak, self.factor)
 
     def _step_bytes(self, workload: Workload) -> int | None:
-        if self.model is None:
-            return None
-        return self.model.peak(workload.piece_images).reserved_bytes
+        model = self._model(accumulates=workload.accumulates, in_pieces=workload.micro_batch > 1)
+        return None if model is None else model.peak(workload.piece_images).reserved_bytes
 
     def _unknown(self, workload: Workload) -> dict[Resource, str]:
         reasons: dict[Resource, list[str]] = {}

@@ -25,18 +25,21 @@ def profile_limits(hardware: Hardware) -> Limits:
     }
 
 
-def machine_limits(machine: Machine, runs_disk: Disk, gpus: Sequence[Gpu], *, own_disk_bytes: int = 0) -> Limits:
+def machine_limits(
+    machine: Machine, runs_disk: Disk, gpus: Sequence[Gpu], *, own_disk_bytes: int = 0, promised_disk_bytes: int = 0
+) -> Limits:
     """This machine at this moment. `gpus`: those that the training would use; without any, VRAM is unknown.
 
-    The GPU with the least memory free decides for all of them. `own_disk_bytes`: what the run has written already,
-    which the budget counts as its own.
+    The GPU with the least memory free decides for all of them. `own_disk_bytes`: what the stage has written already,
+    which the budget counts as its own. `promised_disk_bytes`: what a stage before it has yet to write and will leave.
     """
     shm, ram = machine.shm, machine.ram
-    written = runs_disk.total_bytes - runs_disk.free_bytes
+    written = max(0, runs_disk.total_bytes - runs_disk.free_bytes - own_disk_bytes)
+    left = ", less what stage 1 will leave there" if promised_disk_bytes else ""
     return {
         "ram": Limit(ram.limit_bytes, ram.limited_by, ram.working_set_bytes),
         "shm": Limit(shm.size_bytes, "/dev/shm", shm.used_bytes),
-        "disk": Limit(runs_disk.total_bytes, f"the disk of {runs_disk.path}", max(0, written - own_disk_bytes)),
+        "disk": Limit(runs_disk.total_bytes, f"the disk of {runs_disk.path}{left}", written + promised_disk_bytes),
         "vram": min((_gpu(gpu) for gpu in gpus), key=lambda limit: limit.free_bytes or 0)
         if gpus
         else Limit(None, "no GPU"),

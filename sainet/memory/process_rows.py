@@ -56,7 +56,7 @@ def step_rows(workload: Workload, facts: ModelFacts | None, step_bytes: int | No
         return [Row("weights being written", amount.bytes, "anonymous", amount.formula)]
     if step_bytes is None:
         return [Row("training step", 0, "anonymous", "not traced")]
-    height, width = workload.shape
+    height, width = workload.step_shape or workload.shape
     formula = f"traced: {workload.piece_images} images of {height} x {width} on the CPU, model and optimizer included"
     return [Row("training step", step_bytes, "anonymous", formula)]
 

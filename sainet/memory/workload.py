@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
+from sainet.config.steps import accumulation
 from sainet.geometry import Shape, fit_inside
 from sainet.protocol import Engine, LoaderPlan
 
@@ -67,6 +68,10 @@ class Workload:
     save_period: int
     images: Images | None = None
     """None while no data are named and no document says how many."""
+    nbs: int = 64
+    """Images that a step of the optimizer is meant for."""
+    step_shape: Shape | None = None
+    """Height and width of the largest images that are computed, where `multi_scale` makes them larger than `shape`."""
 
     @property
     def ranks(self) -> int:
@@ -82,6 +87,11 @@ class Workload:
     def piece_images(self) -> int:
         """Images that one process computes at once."""
         return -(-self.rank_batch // self.micro_batch)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether gradients wait during the next batch, because a step of the optimizer takes several."""
+        return accumulation(self.batch, self.nbs) > 1
 
     @property
     def val_batch(self) -> int:

@@ -1,8 +1,9 @@
 """Will this stage fit? Its forecast against a machine, and what stands against a start."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from sainet.config.schema import Config
 from sainet.data.census import Census
@@ -14,9 +15,10 @@ from sainet.memory.caching_allocator import AllocatorSettings
 from sainet.memory.forecast import Forecast, Forecaster
 from sainet.memory.limits import Limits
 from sainet.memory.nearest import changes, nearest
-from sainet.memory.trace import TraceError, TraceRequest, predictor
+from sainet.memory.trace import Predictor, TraceError, TraceRequest, predictor
 from sainet.memory.workload import Images, Workload
 from sainet.report.memory import TITLES, gib
+from sainet.run.workload import variant_of
 
 __all__ = ["Fit", "forecaster", "images_of", "published_images"]
 
@@ -54,11 +56,17 @@ def forecaster(request: TraceRequest, environ: Mapping[str, str], gpu: str | Non
     folder = cache_folder()
     allocator = _allocator(environ)
     factor = calibration.read(folder).factor(calibration.key(request.device, gpu))
+
+    @cache
+    def variant(accumulates: bool, in_pieces: bool) -> Predictor:
+        wanted = variant_of(request, accumulates=accumulates, in_pieces=in_pieces)
+        return model if wanted == request else predictor(wanted, folder / "traces", tell=tell)
+
     try:
         model = predictor(request, folder / "traces", tell=tell)
     except TraceError as error:
         return Forecaster(None, allocator, factor, untraced=error.message)
-    return Forecaster(model, allocator, factor)
+    return Forecaster(model, allocator, factor, variant=variant)
 
 
 def _allocator(environ: Mapping[str, str]) -> AllocatorSettings:
@@ -80,6 +88,10 @@ class Fit:
     workload: Workload
     forecaster: Forecaster
     limits: Limits
+    request: TraceRequest
+    """What `forecaster` traced."""
+    has_begun: bool = False
+    """The stage is trained in part already: with another batch it would be another training."""
 
     @property
     def forecast(self) -> Forecast:
@@ -101,14 +113,14 @@ class Fit:
         """
         forecast = self.forecast
         too_large = forecast.too_large(self.limits)
-        hint = self._hint(tiers()) if too_large else None
+        hint = self._hint(tiers(), too_large) if too_large else None
         for name in too_large:
             yield Problem(self._sentence(name, forecast), where=f"memory.{name}", hint=hint)
 
     def nearest(self) -> list[str] | None:
         """The flags of the nearest settings that fit; None where none do."""
         found = nearest(self.workload, self.forecaster, self.limits)
-        return None if found is None else changes(self.workload, found)
+        return None if found is None or not self._may_become(found) else changes(self.workload, found)
 
     def _sentence(self, name: Resource, forecast: Forecast) -> str:
         budget, limit = forecast.budget(name), self.limits[name]
@@ -120,16 +132,27 @@ class Fit:
             f"({limit.source}): {parts}"
         )
 
-    def _hint(self, tiers: Mapping[str, Workload]) -> str:
+    def _hint(self, tiers: Mapping[str, Workload], too_large: Sequence[Resource]) -> str:
         ways = [" ".join(flags)] if (flags := self.nearest()) else []
         by_batch = nearest(self.workload, self.forecaster, self.limits, batch_only=True)
-        if by_batch is not None:
+        if by_batch is not None and self._may_become(by_batch):
             ways.append(" ".join(changes(self.workload, by_batch)))
         ways += [f"--tier {name}" for name, workload in tiers.items() if self._holds(workload)]
         unique = list(dict.fromkeys(ways))
-        if not unique:
-            return "nothing smaller fits either; sainet profile-memory shows every row; --force starts all the same"
-        return f"what fits: {'; or '.join(unique)}; --force starts all the same"
+        found = f"what fits: {'; or '.join(unique)}" if unique else "nothing smaller fits either"
+        more = [_MORE[name] for name in too_large if name in _MORE]
+        seen = [] if unique else ["sainet profile-memory shows every row"]
+        return "; ".join([found, *more, *seen, "--force starts all the same"])
 
     def _holds(self, workload: Workload) -> bool:
-        return not self.forecaster(workload).too_large(self.limits)
+        return self._may_become(workload) and not self.forecaster(workload).too_large(self.limits)
+
+    def _may_become(self, workload: Workload) -> bool:
+        return not self.has_begun or workload.batch == self.workload.batch
+
+
+_MORE: Mapping[Resource, str] = {
+    "shm": "or give the container a larger /dev/shm (docker run --shm-size=16g)",
+    "disk": "or put the run on a larger disk (--runs-dir)",
+}
+"""What nobody can find by searching the settings."""

@@ -34,6 +34,7 @@ __all__ = ["Outlook", "outlook"]
 
 Tell = Callable[[str], None]
 _GIB = 1024**3
+_MOST_GIB = 100_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Outlook:
     here: Limits | None
     """None where this machine has no such device."""
     gpu: str | None
-    """This machine's GPU, where it is the one planned for."""
+    """This machine's GPU, where it has as many as are planned for."""
+    is_planned: bool
+    """Whether that is the card planned for, so that what was measured on it counts."""
     tell: Tell
 
     @cached_property
@@ -91,9 +94,13 @@ class Outlook:
         count = self.planned.workload
         return Fit(
             workload(config, workers=count.loader.workers, val_workers=count.val_loader.workers, images=self.images),
-            self.planned.forecaster if request == self.trace else _forecaster(config, request, self.gpu, self.tell),
+            self.planned.forecaster if request == self.trace else self._another(config, request),
             self.planned.limits,
+            request,
         )
+
+    def _another(self, config: Config, request: TraceRequest) -> Forecaster:
+        return _forecaster(config, request, self.gpu if self.is_planned else None, self.tell)
 
 
 def outlook(
@@ -114,6 +121,15 @@ def outlook(
     asked = _asked_hardware(request, machine)
     resolved = resolve(stage, request, asked, environment=os.environ, folder=folder)
     config = resolved.config
+    limits = dict(profile_limits(config.hardware))
+    if card is not None:
+        limits["vram"] = _card(card, config.hardware)
+    if card is not None and not gpu_count(config):
+        raise UsageError(
+            f"profile {resolved.profile} trains on the CPU here: there is no GPU memory to plan for",
+            where="--gpu",
+            hint="--gpus 1 plans for one GPU; sainet profiles ls shows the profiles for GPUs",
+        )
     source = read_source(config.data) if config.data else None
     images = images_of(take_census(source), config) if source else published_images(config)
     names = source.names if source else None
@@ -124,21 +140,27 @@ def outlook(
     environ = environment(os.environ, config.env)
     used = used_gpus(config, visible_gpus(machine.gpus, environ))
     is_here = len(used) == gpu_count(config)
-    limits = dict(profile_limits(config.hardware))
-    if card is not None:
-        limits["vram"] = _card(card, config.hardware)
     gpu = used[0].name if used else None
+    is_planned = gpu is not None and _names(card or config.hardware.gpu, gpu)
     return Outlook(
         resolved=resolved,
         trace=trace,
         source=source,
         images=images,
         machine=machine,
-        planned=Fit(_workload(resolved, images), _forecaster(config, trace, gpu, tell), limits),
+        planned=Fit(
+            _workload(resolved, images), _forecaster(config, trace, gpu if is_planned else None, tell), limits, trace
+        ),
         here=machine_limits(machine, disk_of(runs), used) if is_here else None,
         gpu=gpu,
+        is_planned=is_planned,
         tell=tell,
     )
+
+
+def _names(wanted: str | None, gpu: str) -> bool:
+    """Whether `gpu`, as NVML tells it, is the card that is planned for; a profile that names none means any."""
+    return wanted is None or wanted.lower() in gpu.lower()
 
 
 def _forecaster(config: Config, request: TraceRequest, gpu: str | None, tell: Tell) -> Forecaster:
@@ -186,20 +208,18 @@ def _architecture(weights: str | None, folder: Path) -> str:
     try:
         return find_weights(name, folder)
     except WeightsError:
-        if Path(name).suffix != ".pt":
+        if Path(name).suffix != ".pt" or "/" in name:  # a file that somebody means
             raise
         return find_weights(model_of(name, None), folder)
 
 
 def _card(card: str, hardware: Hardware) -> Limit:
-    """`--gpu`: a card's name, or its GiB. Raises `UsageError` for a name that nobody knows."""
-    try:
-        return Limit(round(float(card) * _GIB), f"--gpu {card}")
-    except ValueError:
-        pass
-    known = card_memory_bytes(card)
-    if known is None and hardware.gpu and card.lower() in hardware.gpu.lower() and hardware.vram_gib:
-        known = round(hardware.vram_gib * _GIB)
+    """`--gpu`: a card's name, or its GiB. Raises `UsageError` for a name that nobody knows, and for no size."""
+    known = _stated_bytes(card)
+    if known is None and card.strip():
+        known = card_memory_bytes(card)
+        if known is None and _names(card, hardware.gpu or "") and hardware.vram_gib:
+            known = round(hardware.vram_gib * _GIB)
     if known is None:
         raise UsageError(
             f"the memory of a `{card}` is not known",
@@ -207,3 +227,12 @@ def _card(card: str, hardware: Hardware) -> Limit:
             hint=f"its GiB, as in --gpu 24, or one of {', '.join(known_cards())}",
         )
     return Limit(known, f"--gpu {card}")
+
+
+def _stated_bytes(gib: str) -> int | None:
+    """None for what is no size of a GPU."""
+    try:
+        size = float(gib)
+    except ValueError:
+        return None
+    return round(size * _GIB) if 0 < size < _MOST_GIB else None

@@ -1,13 +1,12 @@
 """Everything that can be known before the start about one stage: its data, its weights, and what stands against it."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from sainet.config.resolve import Resolved
-from sainet.config.schema import STAGE_1_WEIGHTS, Config
+from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.data.census import take_census
 from sainet.data.source import DataSource, data_plan, read_source
 from sainet.errors import Problem, RefusedError, SainetError, StorageError, UsageError, WeightsError, combined
@@ -15,14 +14,18 @@ from sainet.files import bytes_below
 from sainet.hardware.gpu import Gpu, visible_gpus
 from sainet.hardware.machine import Machine
 from sainet.hardware.storage import disk_of
+from sainet.memory.disk import cache_bytes, lasting_bytes
+from sainet.memory.forecast import Forecast
 from sainet.memory.limits import machine_limits
-from sainet.protocol import DataPlan
+from sainet.memory.workload import Workload
+from sainet.protocol import DataPlan, Stage
 from sainet.run.admission import in_memory, refusals
 from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
 from sainet.run.memory import Fit, forecaster, images_of, published_images
 from sainet.run.weights import find_weights, is_checkpoint
-from sainet.run.workload import class_count, model_of, trace_request, used_gpus, workload
+from sainet.run.workload import class_count, model_of, trace_request, used_gpus, variant_of, workload
+from sainet.state import RunFolder
 
 
 @dataclass
@@ -89,10 +92,12 @@ class Surroundings:
     """The run's own folder; it may not exist yet."""
     stage_1_weights: str | None
     """What stage 1 starts from; a stage 2 whose weights are still to come has that architecture."""
-    tiers: Callable[[], Mapping[str, Config]]
+    tiers: Callable[[], Mapping[str, Resolved]]
     """The same request with each of the profile's tiers."""
     tell: Callable[[str], None]
     """For what takes a while."""
+    promised_disk_bytes: int = 0
+    """What stage 1 of the same command has yet to write, and will leave."""
 
 
 def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, force: bool) -> Preflight:
@@ -104,35 +109,74 @@ def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, for
     _inspect_data(found, force=force)
     _inspect_weights(found, around.folder, standing)
     _inspect_continuity(found, standing)
-    _inspect_memory(found, around, gpus, environ, force=force)
+    fit = _fit(found, around, standing, gpus, environ)
+    found.fit = fit
+    if fit.forecaster.untraced:
+        found.warnings.append(f"how much memory the model takes is not known: {fit.forecaster.untraced}")
+    against = [
+        *in_memory(resolved, found.source, around.runs),
+        *fit.refusals(lambda: dict(_tiers(fit, around))),
+    ]
+    (found.forced if force else found.refusals).extend(against)
     return found
 
 
-def _inspect_memory(
-    found: Preflight, around: Surroundings, gpus: Sequence[Gpu], environ: Mapping[str, str], *, force: bool
-) -> None:
-    """Whether the stage fits here, and what must not lie in memory at all."""
-    resolved, config = found.resolved, found.resolved.config
+def _fit(
+    found: Preflight, around: Surroundings, standing: Standing, gpus: Sequence[Gpu], environ: Mapping[str, str]
+) -> Fit:
+    """What the stage needs here, and what there is."""
+    config = found.resolved.config
     images = images_of(take_census(found.source), config) if found.source else published_images(config)
     used = used_gpus(config, gpus)
-    weights = model_of(found.weights or config.weights, around.stage_1_weights)
+    # Before the first epoch's end a training goes on from a folder, which is no model.
+    weights = config.weights if standing.last is not None and standing.last.is_dir() else found.weights
     names = found.source.names if found.source else None
-    request = trace_request(config, model=weights, classes=class_count(config, names), images=images)
-    counted = partial(workload, workers=found.workers, val_workers=found.val_workers, images=images)
-    found.fit = Fit(
-        counted(config),
-        forecaster(request, environ, used[0].name if used else None, around.tell),
-        machine_limits(around.machine, disk_of(around.runs), used, own_disk_bytes=bytes_below(around.runs)),
+    request = trace_request(
+        config,
+        model=model_of(weights or config.weights, around.stage_1_weights),
+        classes=class_count(config, names),
+        images=images,
     )
-    # A tier of another shape would need a trace of its own, for a mere hint.
-    same_model = partial(trace_request, model=weights, classes=request.classes, images=images)
-    against = [
-        *in_memory(resolved, found.source, around.runs),
-        *found.fit.refusals(
-            lambda: {name: counted(other) for name, other in around.tiers().items() if same_model(other) == request}
-        ),
-    ]
-    (found.forced if force else found.refusals).extend(against)
+    work = workload(config, workers=found.workers, val_workers=found.val_workers, images=images)
+    count = forecaster(request, environ, used[0].name if used else None, around.tell)
+    limits = machine_limits(
+        around.machine,
+        disk_of(around.runs),
+        used,
+        own_disk_bytes=written_bytes(RunFolder(around.runs), found.resolved.stage, count(work)),
+        promised_disk_bytes=around.promised_disk_bytes,
+    )
+    return Fit(work, count, limits, request, has_begun=standing.last is not None)
+
+
+def written_bytes(folder: RunFolder, stage: Stage, forecast: Forecast) -> int:
+    """What this stage has written already of what its budget counts. Another stage's cache is none of that."""
+    own = folder.stage(stage)
+    if not own.attempts.exists():
+        return 0
+    cached = min(bytes_below(folder.cache), cache_bytes(forecast.budget("disk").rows))
+    return bytes_below(own.root) + cached
+
+
+def promised_bytes(found: Preflight, folder: RunFolder) -> int:
+    """What a stage that is not done has yet to write, of what it will leave on the disk."""
+    if found.fit is None:
+        return 0
+    forecast = found.fit.forecast
+    written = written_bytes(folder, found.resolved.stage, forecast)
+    return max(0, lasting_bytes(forecast.budget("disk").rows) - written)
+
+
+def _tiers(fit: Fit, around: Surroundings) -> Iterator[tuple[str, Workload]]:
+    """The profile's tiers, with the workers that each has here; one of another shape would need a trace of its own,
+    for a mere hint."""
+    asked = fit.request
+    for name, resolved in around.tiers().items():
+        config, images = resolved.config, fit.workload.images
+        other = trace_request(config, model=asked.model, classes=asked.classes, images=images)
+        if variant_of(other, accumulates=asked.accumulates, in_pieces=asked.pieces > 1) == asked:
+            ready = by_settings(resolved, around.machine.cpus)
+            yield name, workload(config, workers=ready.workers, val_workers=ready.val_workers, images=images)
 
 
 def by_settings(resolved: Resolved, cpus: int) -> Preflight:

@@ -50,6 +50,23 @@ class View(Protocol):
     def show_memory(self, working_set_bytes: int, limit_bytes: int) -> None: ...
 
 
+def end_leftovers(record: StageState) -> bool:
+    """A training process whose supervisor was killed may still be on its way out, holding memory: end it.
+
+    True where there was one.
+    """
+    found = False
+    for attempt in record.attempts[-1:]:
+        if attempt.pid is not None and attempt.pid_started_s is not None:
+            started_s = process_started_s(attempt.pid)
+            if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
+                found = True
+                end_group(attempt.pid, grace_s=_STOP_GRACE_S)
+        if attempt.ended_s is None:
+            attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
+    return found
+
+
 @dataclass
 class StageRun:
     """Drives one stage of a run to its end. The caller holds the run's lock."""
@@ -69,7 +86,7 @@ class StageRun:
         Raises `Interrupted` when asked to stop, and the error of its exit code when the training process fails;
         either way state.json says so and the stage can be resumed.
         """
-        self._end_leftovers()
+        end_leftovers(self.record)
         attempt = Attempt(number=len(self.record.attempts) + 1, started_s=time.time())
         plan = self._write_plan(attempt)
         self.record.attempts.append(attempt)
@@ -105,16 +122,6 @@ class StageRun:
         return self.folder.stage(self.stage)
 
     # --- before
-
-    def _end_leftovers(self) -> None:
-        """A training process whose supervisor was killed may still be on its way out, holding memory."""
-        for attempt in self.record.attempts[-1:]:
-            if attempt.pid is not None and attempt.pid_started_s is not None:
-                started_s = process_started_s(attempt.pid)
-                if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
-                    end_group(attempt.pid, grace_s=_STOP_GRACE_S)
-            if attempt.ended_s is None:
-                attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
 
     def _write_plan(self, attempt: Attempt) -> Plan:
         plan = make_plan(self.preflight, self.folder, self.stage, attempt.number, resume=self.paths.has_begun)

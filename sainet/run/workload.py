@@ -48,6 +48,8 @@ def workload(config: Config, *, workers: int, val_workers: int, images: Images |
         epochs=config.schedule.epochs,
         save_period=config.train.save_period,
         images=images,
+        nbs=config.optim.nbs,
+        step_shape=_largest_shape(config) if config.augment.multi_scale else None,
     )
 
 
@@ -67,6 +69,11 @@ def trace_request(config: Config, *, model: str, classes: int, images: Images | 
         pieces=1 if train.micro_batch == 1 else 2,
         frozen=config.schedule.freeze,
     )
+
+
+def variant_of(request: TraceRequest, *, accumulates: bool, in_pieces: bool) -> TraceRequest:
+    """The same model and images with another batch or other micro-batches."""
+    return request.model_copy(update={"accumulates": accumulates, "pieces": 2 if in_pieces else 1})
 
 
 def model_of(weights: str | None, stage_1_weights: str | None) -> str:
