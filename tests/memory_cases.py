@@ -33,6 +33,7 @@ PLAIN = Workload(
     shape=(832, 1440),
     batch=128,
     micro_batch=1,
+    nbs=64,
     loader=loader(8),
     val_loader=loader(4, persistent_workers=False),
     cache=False,

@@ -131,6 +131,13 @@ def test_what_validation_pinned_stays_pinned_while_training() -> None:
     assert named(rows, "validation queue").where == "pinned"
 
 
+def test_without_workers_the_training_process_pins_the_batch_that_it_makes() -> None:
+    pinned = {"pin_memory": True}
+    rows = ram_rows(work(loader=loader(0, **pinned), val_loader=loader(0, **pinned)), FACTS, None)
+    assert [named(rows, f"{split} queue").bytes for split in ("training", "validation")] == [2**29, 2**30]
+    assert not [row for row in rows if row.where == "shm"]
+
+
 def test_a_cpu_pins_nothing() -> None:
     rows = ram_rows(work(gpus=0, loader=loader(8, pin_memory=True)), None, 0)
     assert not [row for row in rows if row.where == "pinned"]

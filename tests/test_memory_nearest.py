@@ -20,14 +20,18 @@ from sainet.memory.workload import Workload
 class OneGibAnImage:
     """Stands in for a traced model: a GiB for each image that is computed at once, and nothing else."""
 
-    def __init__(self, *, adds_up: bool = True) -> None:
+    def __init__(self, *, adds_up: bool = True, gib_validated: float = 0) -> None:
+        self.gib_validated = gib_validated
         self.facts = FACTS.model_copy(update={"adds_up": adds_up})
 
     def peak(self, images: int, _allocator: object = None) -> Peak:
         return Peak(images * GIB, images * GIB)
 
-    def largest(self, fits: Callable[[Peak], bool], *, most: int, allocator: object = None) -> int:  # noqa: ARG002
-        return max((n for n in range(1, most + 1) if fits(self.peak(n))), default=0)
+    def validation_bytes(self, images: int) -> int:
+        return round(images * self.gib_validated * GIB)
+
+    def largest(self, fits: Callable[[int, Peak], bool], *, most: int, allocator: object = None) -> int:  # noqa: ARG002
+        return max((n for n in range(1, most + 1) if fits(n, self.peak(n))), default=0)
 
 
 def forecaster(**options: Any) -> Forecaster:
@@ -86,6 +90,40 @@ def test_too_little_vram_takes_as_few_micro_batches_as_fit_because_they_keep_the
     assert found(WORKLOAD, model, vram=third) == ["--set train.micro_batch=3"]
 
 
+def test_micro_batches_do_not_make_a_validation_smaller_which_has_twice_the_batch_at_once() -> None:
+    model = forecaster(gib_validated=0.125)
+    validation = 2 * WORKLOAD.batch // 8  # GiB
+    need = {pieces: model(replace(WORKLOAD, micro_batch=pieces)).device for pieces in (1, 5, 64)}
+    assert [device and device.estimate_bytes / GIB for device in need.values()] == [64, validation, validation]
+    assert "a step of 64 images" in str(need[1])
+    assert "a validation, whose largest batch is as 128 images of 832x1440" in str(need[64])
+    assert found(WORKLOAD, model, vram=1.1 * validation + 0.5) == ["--set train.micro_batch=5"]
+    in_8 = replace(WORKLOAD, micro_batch=8)
+    assert model.largest_batch(in_8, round((1.1 * validation + 0.5) * GIB)) == WORKLOAD.batch
+    assert model.largest_batch(in_8, round(1.1 * validation * GIB)) == 62
+    assert found(WORKLOAD, model, vram=1.1 * validation) == ["--set train.micro_batch=5", "--batch 62"]
+
+
+def test_settings_that_keep_more_gradients_than_what_was_traced_are_counted_with_them() -> None:
+    """A batch of less than two thirds of nbs waits for another, and pieces add to the gradient of the batch."""
+    gradient = 5 * GIB
+    model = OneGibAnImage()
+    model.facts = FACTS.model_copy(update={"gradient_bytes": gradient})
+    known = Forecaster(cast(Predictor, model), AllocatorSettings())
+    need = {
+        (batch, pieces): known(replace(WORKLOAD, batch=batch, micro_batch=pieces)).device
+        for batch, pieces in [(64, 1), (43, 1), (42, 1), (64, 2), (42, 2)]
+    }
+    assert [device and device.estimate_bytes / GIB for device in need.values()] == [64, 43, 42 + 5, 32 + 5, 21 + 10]
+    other = replace(known, gradients=3)(replace(WORKLOAD, batch=42, micro_batch=2)).device
+    assert other is not None
+    assert other.estimate_bytes == 21 * GIB
+    plan = {batch: known(replace(WORKLOAD, batch=batch)).budget("vram").need_bytes for batch in range(1, 80)}
+    for free in [plan[batch] + change for batch in (1, 20, 38, 42, 43, 47, 48, 70) for change in (-1, 0, 1)]:
+        by_hand = max((batch for batch, need_bytes in plan.items() if need_bytes <= free), default=0)
+        assert known.largest_batch(WORKLOAD, free, most=79) == by_hand
+
+
 @pytest.mark.parametrize("case", ["stock engine", "a loss that does not add up", "asked for the batch"])
 def test_else_the_largest_batch_that_fits(case: str) -> None:
     workload = replace(WORKLOAD, engine="stock") if case == "stock engine" else WORKLOAD
@@ -130,30 +168,23 @@ def test_the_verdict_turns_at_its_limits() -> None:
 
 
 def test_the_rows_of_the_gpu_add_up_to_the_plan() -> None:
-    need = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64))
+    need = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64), 0)
     assert need.estimate_bytes == 64 * GIB
     assert need.plan_bytes == sum(row.bytes for row in need.rows)
     assert need.plan_bytes == round(64 * GIB * PLAN_FACTOR) + 512 * 1024**2
-    calibrated = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64), factor=0.9)
+    calibrated = device_need(WORKLOAD, FACTS, OneGibAnImage().peak(64), 0, factor=0.9)
     assert calibrated.estimate_bytes == round(0.9 * 64 * GIB)
 
 
-class WaitingGradients(OneGibAnImage):
-    """Ten GiB more where gradients wait, for another batch or for another piece."""
+class LargeGradients(OneGibAnImage):
+    """Ten GiB of gradients: once more where they wait for another batch, and for another piece."""
 
-    def __init__(self, *, wait: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._more = 10 * GIB if wait else 0
-
-    def peak(self, images: int, _allocator: object = None) -> Peak:
-        return Peak(images * GIB + self._more, images * GIB + self._more)
+        self.facts = FACTS.model_copy(update={"gradient_bytes": 10 * GIB})
 
 
-WAITING = Forecaster(
-    cast(Predictor, WaitingGradients(wait=False)),
-    AllocatorSettings(),
-    variant=lambda accumulates, in_pieces: cast(Predictor, WaitingGradients(wait=accumulates or in_pieces)),
-)
+WAITING = Forecaster(cast(Predictor, LargeGradients()), AllocatorSettings())
 
 
 @pytest.mark.parametrize("vram", [15, 30, 40, 45, 50, 52, 55, 60, 65])
@@ -168,4 +199,4 @@ def test_a_step_whose_gradients_wait_is_counted_as_one_wherever_settings_are_sea
 
 
 def test_batches_below_two_thirds_of_the_nominal_one_accumulate() -> None:
-    assert [replace(WORKLOAD, batch=batch).accumulates for batch in (42, 43, 128)] == [True, False, False]
+    assert [replace(WORKLOAD, batch=batch).gradients for batch in (42, 43, 128)] == [2, 1, 1]

@@ -18,7 +18,7 @@ from sainet.memory.disk import disk_rows
 from sainet.memory.forecast import Forecaster
 from sainet.memory.host import ram_rows, shm_rows
 from sainet.memory.limits import profile_limits
-from sainet.memory.loader_rows import train_queue, val_queue
+from sainet.memory.loader_rows import train_queue, val_queue, validated_images
 from sainet.memory.process_rows import cache_rows, process_rows, step_rows
 from sainet.memory.trace import ModelFacts, Predictor, predictor
 from sainet.memory.workload import Images, Workload
@@ -76,14 +76,14 @@ class Case:
     def forecaster(self) -> Forecaster:
         """Of the GPU alone, and never with what was measured on this machine."""
         allocator = AllocatorSettings.from_environment(self.config.env)
-        return Forecaster(self.tracer.model(self.config, self.images), allocator)
+        return Forecaster(self.tracer.model(self.config, self.images), allocator, gradients=self.workload.gradients)
 
     @cached_property
     def device(self) -> DeviceNeed:
         model = self.forecaster.model
         assert model is not None
         peak = model.peak(self.workload.piece_images, self.forecaster.allocator)
-        return device_need(self.workload, model.facts, peak)
+        return device_need(self.workload, model.facts, peak, model.validation_bytes(validated_images(self.workload)))
 
     def budget(self, name: Resource) -> Budget:
         rows: Mapping[Resource, Callable[[], Sequence[Row]]] = {

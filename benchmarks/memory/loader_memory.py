@@ -125,6 +125,7 @@ def workload(case: Loaders, images: Images) -> Workload:
         shape=case.shape,
         batch=case.batch,
         micro_batch=1,
+        nbs=64,
         loader=own,
         val_loader=val,
         cache=case.cache,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sainet.memory.budget import Row
+from sainet.memory.loader_rows import validated_images
 from sainet.memory.trace import ModelFacts, Peak
 from sainet.memory.workload import Workload
 
@@ -25,10 +26,16 @@ class DeviceNeed:
     rows: tuple[Row, ...]
 
 
-def device_need(workload: Workload, facts: ModelFacts, peak: Peak, factor: float | None = None) -> DeviceNeed:
-    """The need of each GPU. `factor`: measured / predicted on this machine, None where nothing was measured."""
+def device_need(
+    workload: Workload, facts: ModelFacts, step: Peak, validation_bytes: int, factor: float | None = None
+) -> DeviceNeed:
+    """The need of each GPU: the training step's, or the validation's where that is alive with more.
+
+    `factor`: measured / predicted on this machine, None where nothing was measured.
+    """
+    peak = max(step, Peak(validation_bytes, validation_bytes))
     traced = round(peak.reserved_bytes * (factor or 1.0))
-    rows = [*_model(facts), *_traced(workload, facts, peak, traced, factor)]
+    rows = [*_model(facts), *_traced(_busiest(workload, validates=peak != step), facts, peak, traced, factor)]
     if workload.ranks > 1:
         rows.append(Row("gradient buckets", facts.gradient_bytes, "vram", "DDP sends copies of all gradients"))
     estimate = sum(row.bytes for row in rows)
@@ -48,9 +55,15 @@ def _model(facts: ModelFacts) -> list[Row]:
     ]
 
 
-def _traced(workload: Workload, facts: ModelFacts, peak: Peak, traced: int, factor: float | None) -> list[Row]:
+def _busiest(workload: Workload, *, validates: bool) -> str:
+    if validates:
+        height, width = workload.shape
+        return f"a validation, whose largest batch is as {validated_images(workload)} images of {height}x{width}"
     height, width = workload.step_shape or workload.shape
-    images = workload.piece_images
+    return f"a step of {workload.piece_images} images of {height}x{width}"
+
+
+def _traced(busiest: str, facts: ModelFacts, peak: Peak, traced: int, factor: float | None) -> list[Row]:
     model = facts.weight_bytes + facts.average_bytes + facts.optimizer_bytes
     unused = peak.reserved_bytes - peak.allocated_bytes
     scaled = f" x {factor:.3f} as measured here" if factor else ""
@@ -59,7 +72,7 @@ def _traced(workload: Workload, facts: ModelFacts, peak: Peak, traced: int, fact
             "activations, gradients, loss",
             traced - model - unused,
             "vram",
-            f"traced at the peak of a step of {images} images of {height}x{width}{scaled}",
+            f"traced at the peak of {busiest}{scaled}",
         ),
         Row("unused in the allocator", unused, "vram", "reserved less allocated, by replaying every allocation"),
     ]

@@ -1,6 +1,6 @@
 """All four budgets of a stage, and how they stand against what there is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sainet.memory.budget import Budget, Limit, Resource, Verdict, judge
@@ -9,6 +9,7 @@ from sainet.memory.device import DeviceNeed, device_need
 from sainet.memory.disk import disk_rows
 from sainet.memory.host import ram_rows, shm_rows
 from sainet.memory.limits import Limits
+from sainet.memory.loader_rows import validated_images
 from sainet.memory.trace import ModelFacts, Peak, Predictor
 from sainet.memory.workload import Workload
 
@@ -51,21 +52,20 @@ class Forecaster:
     """Counts what a workload needs; the same model and machine for all of them, so that settings can be compared.
 
     `model` is None where it could not be traced, for the reason `untraced`. `factor`: measured / predicted here.
-    `variant`: the model as it is traced where gradients wait for another batch, or not, and with micro-batches, or
-    without: the step of another batch is not the same with fewer images.
+    `gradients`: how many there were at once when it was traced.
     """
 
     model: Predictor | None
     allocator: AllocatorSettings
     factor: float | None = None
     untraced: str = ""
-    variant: Callable[[bool, bool], Predictor] | None = None
+    gradients: int = 1
 
     def __call__(self, workload: Workload) -> Forecast:
         facts = self.model.facts if self.model else None
         device = self._device(workload) if workload.gpus else None
         step_bytes = None if workload.gpus else self._step_bytes(workload)
-        held_bytes = None if step_bytes is None else round(step_bytes * (self.factor or MALLOC_FACTOR))
+        held_bytes = self._held_bytes(self.model, workload, step_bytes) if self.model and step_bytes else None
         budgets = (
             Budget("ram", tuple(ram_rows(workload, facts, held_bytes))),
             Budget("shm", tuple(shm_rows(workload))),
@@ -81,33 +81,55 @@ class Forecaster:
         """
         if self.model is None or not workload.gpus:
             raise ValueError("only a traced model on a GPU has a largest batch")
-        facts, share = self.model.facts, workload.micro_batch * workload.ranks
+        # Smaller batches may have to wait for others, with one more gradient: those that do are a search of their own.
+        alone = self._largest_batch(self.model, replace(workload, nbs=0), free_bytes, most)
+        found = replace(workload, batch=alone)
+        if not alone or found.gradients == replace(found, nbs=0).gradients:
+            return alone
+        return self._largest_batch(self.model, workload, free_bytes, found.piece_images)
 
-        def fits(peak: Peak) -> bool:
-            return device_need(workload, facts, peak, self.factor).plan_bytes <= free_bytes
+    def _largest_batch(self, model: Predictor, workload: Workload, free_bytes: int, most: int) -> int:
+        pieces, ranks = workload.micro_batch, workload.ranks
 
-        images = most
-        for accumulates in (False, True):  # small batches do, and then no more images fit than if they did not
-            model = self._model(accumulates=accumulates, in_pieces=workload.micro_batch > 1)
-            assert model is not None
-            images = model.largest(fits, most=images, allocator=self.allocator)
-            if not images or replace(workload, batch=images * share).accumulates == accumulates:
-                break
-        return images * share
+        def holds(batch: int, peak: Peak) -> bool:
+            return self._device_need(model, replace(workload, batch=batch), peak).plan_bytes <= free_bytes
 
-    def _model(self, *, accumulates: bool, in_pieces: bool) -> Predictor | None:
-        return self.variant(accumulates, in_pieces) if self.model and self.variant else self.model
+        def fits(images: int, peak: Peak) -> bool:
+            return holds(images * pieces * ranks, peak)
+
+        images = model.largest(fits, most=most, allocator=self.allocator)
+        full, more = images * pieces * ranks, (pieces - 1) * ranks
+        if not more or images == most:
+            return full
+        # Some pieces may have one image more, where what stands against all of them is the validation.
+        peak = model.peak(images + 1, self.allocator)
+        return next((batch for batch in range(full + more, full, -ranks) if holds(batch, peak)), full)
 
     def _device(self, workload: Workload) -> DeviceNeed | None:
-        model = self._model(accumulates=workload.accumulates, in_pieces=workload.micro_batch > 1)
-        if model is None:
+        if self.model is None:
             return None
-        peak = model.peak(workload.piece_images, self.allocator)
-        return device_need(workload, model.facts, peak, self.factor)
+        return self._device_need(self.model, workload, self.model.peak(workload.piece_images, self.allocator))
+
+    def _device_need(self, model: Predictor, workload: Workload, peak: Peak) -> DeviceNeed:
+        more = self._more_bytes(model, workload)
+        step = Peak(peak.reserved_bytes + more, peak.allocated_bytes + more)
+        return device_need(workload, model.facts, step, self._validation_bytes(model, workload), self.factor)
 
     def _step_bytes(self, workload: Workload) -> int | None:
-        model = self._model(accumulates=workload.accumulates, in_pieces=workload.micro_batch > 1)
-        return None if model is None else model.peak(workload.piece_images).reserved_bytes
+        if self.model is None:
+            return None
+        return self.model.peak(workload.piece_images).reserved_bytes + self._more_bytes(self.model, workload)
+
+    def _more_bytes(self, model: Predictor, workload: Workload) -> int:
+        """Of gradients, where another batch or micro-batch than what was traced is asked about."""
+        return (workload.gradients - self.gradients) * model.facts.gradient_bytes
+
+    def _held_bytes(self, model: Predictor, workload: Workload, step_bytes: int) -> int:
+        """By malloc on a CPU, for a step or for a validation, whichever takes more."""
+        return round(max(step_bytes, self._validation_bytes(model, workload)) * (self.factor or MALLOC_FACTOR))
+
+    def _validation_bytes(self, model: Predictor, workload: Workload) -> int:
+        return model.validation_bytes(validated_images(workload))
 
     def _unknown(self, workload: Workload) -> dict[Resource, str]:
         reasons: dict[Resource, list[str]] = {}

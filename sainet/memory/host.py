@@ -8,7 +8,16 @@ the training's queue stays full do not hold the same: the rows are those of the 
 from collections.abc import Sequence
 
 from sainet.memory.budget import Row
-from sainet.memory.loader_rows import Amount, pinned, row_of, train_queue, train_workers, val_batches, val_queue
+from sainet.memory.loader_rows import (
+    Amount,
+    pinned,
+    row_of,
+    train_queue,
+    train_workers,
+    val_batches,
+    val_queue,
+    val_workers,
+)
 from sainet.memory.process_rows import cache_rows, caching_rows, plot_rows, process_rows, step_rows
 from sainet.memory.trace_record import ModelFacts
 from sainet.memory.worker_rows import train_worker_rows, val_worker_rows
@@ -91,16 +100,24 @@ def _left_from_validation(workload: Workload) -> Amount:
 
 def _train_queue_rows(workload: Workload, waiting: Amount) -> list[Row]:
     batch = workload.rank_batch * workload.image_bytes()
-    return _queue_rows(workload, "training queue", waiting, batch, pin=workload.loader.pin_memory)
+    here = not train_workers(workload)
+    return _queue_rows(workload, "training queue", waiting, batch, pin=workload.loader.pin_memory, here=here)
 
 
 def _val_queue_rows(workload: Workload, waiting: Amount) -> list[Row]:
     batch = max(val_batches(workload))
-    return _queue_rows(workload, "validation queue", waiting, batch, pin=workload.val_loader.pin_memory)
+    here = not val_workers(workload)
+    return _queue_rows(workload, "validation queue", waiting, batch, pin=workload.val_loader.pin_memory, here=here)
 
 
-def _queue_rows(workload: Workload, component: str, waiting: Amount, batch: int, *, pin: bool) -> list[Row]:
-    """Pinned batches are in /dev/shm no more, but for the one that is being copied."""
+def _queue_rows(workload: Workload, component: str, waiting: Amount, batch: int, *, pin: bool, here: bool) -> list[Row]:
+    """Pinned batches are in /dev/shm no more, but for the one that is being copied.
+
+    `here`: without workers the training process makes each batch, and pins it too.
+    """
+    if pin and workload.gpus and here:
+        made = Amount(batch, f"no workers: one batch of {batch} B")
+        return [row_of(workload, component, "pinned", pinned(made, batch))]
     if not (pin and workload.gpus and waiting.bytes):
         return [row_of(workload, component, "shm", waiting)] if waiting.bytes else []
     copied = Amount(batch, f"one batch of {batch} B on its way through /dev/shm")

@@ -24,6 +24,7 @@ __all__ = [
     "val_batches",
     "val_queue",
     "val_workers",
+    "validated_images",
 ]
 
 STRIDE = 32
@@ -119,6 +120,11 @@ def val_batches(workload: Workload) -> Sequence[int]:
     ends = [(_aspect(aspects, start, count), _aspect(aspects, start + length - 1, count)) for start, length in parts]
     shapes = [_rectangle(flattest, tallest, height) for flattest, tallest in ends]
     return [length * 3 * tall * wide for (_, length), (tall, wide) in zip(parts, shapes, strict=True)]
+
+
+def validated_images(workload: Workload) -> int:
+    """Validation's largest batch of one process, in images of the training's shape: as many pixels, rounded up."""
+    return -(-max(val_batches(workload)) // workload.image_bytes())
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """What the processes of a training take, whatever the loaders do: themselves, the labels, the model, a cache."""
 
 from sainet.memory.budget import Row
-from sainet.memory.loader_rows import Amount, row_of, sides, train_workers
+from sainet.memory.loader_rows import Amount, row_of, sides, train_workers, validated_images
 from sainet.memory.trace_record import ModelFacts
 from sainet.memory.workload import Workload
 
@@ -57,7 +57,8 @@ def step_rows(workload: Workload, facts: ModelFacts | None, step_bytes: int | No
     if step_bytes is None:
         return [Row("training step", 0, "anonymous", "not traced")]
     height, width = workload.step_shape or workload.shape
-    formula = f"traced: {workload.piece_images} images of {height} x {width} on the CPU, model and optimizer included"
+    busiest = f"{workload.piece_images} images of {height} x {width} trained, or {validated_images(workload)} validated"
+    formula = f"traced: {busiest}, whichever takes more, on the CPU, model and optimizer included"
     return [Row("training step", step_bytes, "anonymous", formula)]
 
 

@@ -69,8 +69,12 @@ class Predictor:
         self._store.save()
         return peak
 
-    def largest(self, fits: Callable[[Peak], bool], *, most: int, allocator: AllocatorSettings = _DEFAULT) -> int:
-        """The largest number of images up to `most` whose peak `fits`; 0 when not even one does.
+    def validation_bytes(self, images: int) -> int:
+        """What is alive at the worst moment of a validation in batches of `images`, the training's tensors included."""
+        return live_bytes(self._store.answers.validating, images)
+
+    def largest(self, fits: Callable[[int, Peak], bool], *, most: int, allocator: AllocatorSettings = _DEFAULT) -> int:
+        """The largest number of images up to `most` that `fits` with its peak; 0 when not even one does.
 
         Exact, provided that `fits` accepts whatever is less than something that it accepts. What is reserved may
         wobble from one number to the next, so it cannot be bisected. What is alive never falls, and is never more
@@ -80,8 +84,8 @@ class Predictor:
         low, high = 0, most
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if fits(self._live(middle)) else (low, middle - 1)
-        found = next((images for images in range(low, 0, -1) if fits(self._peak(images, allocator))), 0)
+            low, high = (middle, high) if fits(middle, self._live(middle)) else (low, middle - 1)
+        found = next((images for images in range(low, 0, -1) if fits(images, self._peak(images, allocator))), 0)
         self._store.save()
         return found
 

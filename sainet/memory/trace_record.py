@@ -34,6 +34,11 @@ class TraceRequest(BaseModel):
     frozen: int | list[int] | None
     """The first so many layers, or these, are not trained."""
 
+    @property
+    def gradients(self) -> int:
+        """How many of the whole model there are at once: a batch's, what waits of others, and a piece's own."""
+        return 1 + int(self.accumulates) + int(self.pieces > 1)
+
 
 class ModelFacts(BaseModel):
     """What lies on the device for good, in bytes, and what the model is."""
@@ -68,6 +73,8 @@ class Trace(BaseModel):
     """k + 1: storage k is allocated; -(k + 1): it is freed."""
     fixed_bytes: list[int]
     image_bytes: list[int]
+    validating: list[Moment]
+    """Of a validation, between two steps: its worst moments, as `moments` has the training's."""
 
     def sizes_bytes(self, images: int) -> list[int]:
         """Of every storage, when `images` are computed at once."""

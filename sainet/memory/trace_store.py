@@ -59,6 +59,7 @@ class Answers(BaseModel):
 
     facts: ModelFacts
     moments: list[Moment]
+    validating: list[Moment]
     peaks: dict[str, Pair] = {}
     """By images and allocator settings."""
 
@@ -93,7 +94,7 @@ class TraceStore:
             with self._locked():  # another process may have waited for the trace too
                 known = _read(Answers, self._answers_file)
                 if known is None:
-                    known = Answers(facts=trace.facts, moments=trace.moments())
+                    known = Answers(facts=trace.facts, moments=trace.moments(), validating=trace.validating)
                     self._write(self._answers_file, known)
         return known
 

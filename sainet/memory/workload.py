@@ -55,6 +55,8 @@ class Workload:
     shape: Shape
     batch: int
     micro_batch: int
+    nbs: int
+    """Images that a step of the optimizer should have: a smaller batch waits for others."""
     loader: LoaderPlan
     """Of each process."""
     val_loader: LoaderPlan
@@ -68,8 +70,6 @@ class Workload:
     save_period: int
     images: Images | None = None
     """None while no data are named and no document says how many."""
-    nbs: int = 64
-    """Images that a step of the optimizer is meant for."""
     step_shape: Shape | None = None
     """Height and width of the largest images that are computed, where `multi_scale` makes them larger than `shape`."""
 
@@ -89,9 +89,9 @@ class Workload:
         return -(-self.rank_batch // self.micro_batch)
 
     @property
-    def accumulates(self) -> bool:
-        """Whether gradients wait during the next batch, because a step of the optimizer takes several."""
-        return accumulation(self.batch, self.nbs) > 1
+    def gradients(self) -> int:
+        """As `TraceRequest.gradients`."""
+        return 1 + int(accumulation(self.batch, self.nbs) > 1) + int(self.micro_batch > 1)
 
     @property
     def val_batch(self) -> int:

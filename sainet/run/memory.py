@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from sainet.config.schema import Config
 from sainet.data.census import Census
@@ -15,10 +14,9 @@ from sainet.memory.caching_allocator import AllocatorSettings
 from sainet.memory.forecast import Forecast, Forecaster
 from sainet.memory.limits import Limits
 from sainet.memory.nearest import changes, nearest
-from sainet.memory.trace import Predictor, TraceError, TraceRequest, predictor
+from sainet.memory.trace import TraceError, TraceRequest, predictor
 from sainet.memory.workload import Images, Workload
 from sainet.report.memory import TITLES, gib
-from sainet.run.workload import variant_of
 
 __all__ = ["Fit", "forecaster", "images_of", "published_images"]
 
@@ -56,17 +54,11 @@ def forecaster(request: TraceRequest, environ: Mapping[str, str], gpu: str | Non
     folder = cache_folder()
     allocator = _allocator(environ)
     factor = calibration.read(folder).factor(calibration.key(request.device, gpu))
-
-    @cache
-    def variant(accumulates: bool, in_pieces: bool) -> Predictor:
-        wanted = variant_of(request, accumulates=accumulates, in_pieces=in_pieces)
-        return model if wanted == request else predictor(wanted, folder / "traces", tell=tell)
-
     try:
         model = predictor(request, folder / "traces", tell=tell)
     except TraceError as error:
         return Forecaster(None, allocator, factor, untraced=error.message)
-    return Forecaster(model, allocator, factor, variant=variant)
+    return Forecaster(model, allocator, factor, gradients=request.gradients)
 
 
 def _allocator(environ: Mapping[str, str]) -> AllocatorSettings:

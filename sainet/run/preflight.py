@@ -24,7 +24,7 @@ from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
 from sainet.run.memory import Fit, forecaster, images_of, published_images
 from sainet.run.weights import find_weights, is_checkpoint
-from sainet.run.workload import class_count, model_of, trace_request, used_gpus, variant_of, workload
+from sainet.run.workload import class_count, model_of, trace_request, used_gpus, workload
 from sainet.state import RunFolder
 
 
@@ -174,7 +174,7 @@ def _tiers(fit: Fit, around: Surroundings) -> Iterator[tuple[str, Workload]]:
     for name, resolved in around.tiers().items():
         config, images = resolved.config, fit.workload.images
         other = trace_request(config, model=asked.model, classes=asked.classes, images=images)
-        if variant_of(other, accumulates=asked.accumulates, in_pieces=asked.pieces > 1) == asked:
+        if other.model_copy(update={"accumulates": asked.accumulates, "pieces": asked.pieces}) == asked:
             ready = by_settings(resolved, around.machine.cpus)
             yield name, workload(config, workers=ready.workers, val_workers=ready.val_workers, images=images)
 

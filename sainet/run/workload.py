@@ -71,11 +71,6 @@ def trace_request(config: Config, *, model: str, classes: int, images: Images | 
     )
 
 
-def variant_of(request: TraceRequest, *, accumulates: bool, in_pieces: bool) -> TraceRequest:
-    """The same model and images with another batch or other micro-batches."""
-    return request.model_copy(update={"accumulates": accumulates, "pieces": 2 if in_pieces else 1})
-
-
 def model_of(weights: str | None, stage_1_weights: str | None) -> str:
     """The architecture behind `weights`: a file that is there, or the model that Ultralytics ships under that name."""
     name = stage_1_weights if weights in {None, STAGE_1_WEIGHTS} else weights

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sainet.engine.micro_batch import MicroBatches
 from sainet.errors import RefusedError
-from sainet.memory.trace_record import ModelFacts, Trace, TraceRequest
+from sainet.memory.trace_record import ModelFacts, Moment, Trace, TraceRequest
 from sainet.memory.vram.detector import build
 from sainet.memory.vram.ledger import Ledger
 from sainet.memory.vram.rehearsal import Rehearsal, rehearse
@@ -20,16 +20,24 @@ def trace(request: TraceRequest) -> Trace:
     """Rehearse the request twice. Raises `SainetError` for what cannot be trained, `RuntimeError` if the two differ."""
     model = build(request)
     few, more = (rehearse(model, request, images) for images in IMAGES)
-    return join(few.ledger, more.ledger, _facts(few))
+    facts = _facts(few)
+    validation = join(few.validating, more.validating, facts, [])
+    return join(few.ledger, more.ledger, facts, validation.moments())
 
 
-def join(few: Ledger, more: Ledger, facts: ModelFacts) -> Trace:
+def join(few: Ledger, more: Ledger, facts: ModelFacts, validating: list[Moment]) -> Trace:
     """Every storage's size is a constant and a share per image: the same storages must come in the same order."""
     if few.operators != more.operators:
         raise RuntimeError("the training step does other things for another number of images")
     image_bytes = [b - a for a, b in zip(few.sizes, more.sizes, strict=True)]
     fixed_bytes = [size - IMAGES[0] * each for size, each in zip(few.sizes, image_bytes, strict=True)]
-    return Trace(facts=facts, order=_ordered(few.events), fixed_bytes=fixed_bytes, image_bytes=image_bytes)
+    return Trace(
+        facts=facts,
+        order=_ordered(few.events),
+        fixed_bytes=fixed_bytes,
+        image_bytes=image_bytes,
+        validating=validating,
+    )
 
 
 def _ordered(events: list[int]) -> list[int]:

@@ -44,7 +44,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
         """Bytes of storage k, at k - 1."""
         self.operators: list[str] = []
         """What allocated storage k, at k - 1."""
-        self._scratch = convolution_scratch
+        self.convolution_scratch = convolution_scratch
         self._silent = False
         self._alive: dict[int, weakref.ref[Any]] = {}
 
@@ -108,7 +108,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
         if func in _INDEXED:
             args = (args[0], self._without_masks(args[1]), *args[2:])
         out = func(*args, **kwargs)
-        if self._scratch:
+        if self.convolution_scratch:
             self._see_convolution(func, args, out)
         for tensor in tree_leaves(out):
             self._see(tensor, name)

@@ -33,7 +33,7 @@ def rehearse(model: DetectionModel, request: TraceRequest, images: int) -> "Rehe
     """Train `model` for two steps of the optimizer, `images` at once, and write down what it takes.
 
     Two, so that the second finds the optimizer's state. Where gradients wait for another batch, the last step has two
-    batches. `model` stays as it is.
+    batches. Then `images` are validated. `model` stays as it is.
     """
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     ledger = Ledger(convolution_scratch=request.device == "cuda" and not request.channels_last)
@@ -44,15 +44,18 @@ def rehearse(model: DetectionModel, request: TraceRequest, images: int) -> "Rehe
         rehearsal = Rehearsal(traced, average, request, ledger)
         for batches in (1, 2 if request.accumulates else 1):
             rehearsal.step(batches, images)
+    with _padded_boxes(), fake, rehearsal.validating:
+        rehearsal.validate(images)
     return rehearsal
 
 
 class Rehearsal:
-    """The state of a training; `ledger` holds what it took."""
+    """The state of a training; `ledger` holds what its steps took, `validating` what a validation takes."""
 
     def __init__(self, model: DetectionModel, average: ModelEMA, request: TraceRequest, ledger: Ledger) -> None:
         self.model, self.average, self.request, self.ledger = model, average, request, ledger
         self.cuda = request.device == "cuda"
+        self.validating = Ledger(convolution_scratch=ledger.convolution_scratch)
         for lasting in (model, average.ema):
             ledger.add([*lasting.parameters(), *lasting.buffers()])
         self.optimizer = _optimizer(model, request.optimizer, cuda=self.cuda)
@@ -66,6 +69,25 @@ class Rehearsal:
             self._backward(batch)
         self._optimizer_step()
 
+    def validate(self, images: int) -> None:
+        """As upstream's validator between two epochs, but for what follows on the predictions, which is small.
+
+        It computes the average's losses too, in fp16 wherever the training is mixed.
+        """
+        model = self.average.ema
+        state = [value for values in self.optimizer.state.values() for value in values.values()]
+        lasting = [*self.model.parameters(), *self.model.buffers(), *model.parameters(), *model.buffers(), *state]
+        self.validating.add(value for value in lasting if isinstance(value, Tensor))
+        if hasattr(model, "end2end"):
+            model.end2end = False
+        half = torch.float16 if self.cuda and self.request.precision != "fp32" else None
+        with torch.no_grad(), cuda_autocast(half) if half else nullcontext():
+            batch = _batch(images, self.request.shape)
+            for key, value in batch.items():
+                batch[key] = self._upload(value, self.validating)
+            batch["img"] = batch["img"].to(half or torch.float32) / 255
+            model.loss(batch, model(batch["img"]))
+
     def _backward(self, batch: Batch) -> None:
         if self.pieces is not None:
             self.pieces.backward(batch, forward=self._forward, scale=self.scaler.scale)
@@ -78,16 +100,16 @@ class Rehearsal:
         half = _HALF.get(self.request.precision) if self.cuda else None
         with cuda_autocast(half) if half else nullcontext():
             for key, value in batch.items():
-                batch[key] = self._upload(value)
+                batch[key] = self._upload(value, self.ledger)
             batch["img"] = batch["img"].float() / 255
             loss, items = self.model(batch)
             return loss, items
 
-    def _upload(self, tensor: Tensor) -> Tensor:
+    def _upload(self, tensor: Tensor, ledger: Ledger) -> Tensor:
         """A CPU trains on what the loader has handed over, which counts as the loader's."""
         if self.cuda:
             return torch.empty(tensor.shape, dtype=tensor.dtype)
-        return self.ledger.unseen(tensor.shape, tensor.dtype)
+        return ledger.unseen(tensor.shape, tensor.dtype)
 
     def _optimizer_step(self) -> None:
         self.scaler.unscale_(self.optimizer)
