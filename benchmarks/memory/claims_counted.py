@@ -12,7 +12,6 @@ from sainet.config.library import Profile, profile_names, shipped_root
 from sainet.config.resolve import resolve
 from sainet.config.schema import Claim, Config, Quantity
 from sainet.memory.budget import Budget, Resource, Row, Verdict, judge
-from sainet.memory.caching_allocator import AllocatorSettings
 from sainet.memory.device import DeviceNeed, device_need
 from sainet.memory.disk import disk_rows
 from sainet.memory.forecast import Forecaster
@@ -23,7 +22,7 @@ from sainet.memory.process_rows import cache_rows, process_rows, step_rows
 from sainet.memory.trace import ModelFacts, Predictor, predictor
 from sainet.memory.workload import Images, Workload
 from sainet.run.arguments import usable_val_workers, usable_workers
-from sainet.run.memory import published_images
+from sainet.run.memory import allocator_of, published_images
 from sainet.run.workload import class_count, model_of, trace_request, workload
 from sainet.state import Request
 
@@ -75,7 +74,7 @@ class Case:
     @cached_property
     def forecaster(self) -> Forecaster:
         """Of the GPU alone, and never with what was measured on this machine."""
-        allocator = AllocatorSettings.from_environment(self.config.env)
+        allocator = allocator_of(self.config.env)
         return Forecaster(self.tracer.model(self.config, self.images), allocator, gradients=self.workload.gradients)
 
     @cached_property

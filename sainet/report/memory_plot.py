@@ -1,5 +1,6 @@
 """The budget as a picture: a stacked bar per resource, and the limits as lines across it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def draw(forecast: Forecast, planned: Limits, here: Limits | None, path: Path, *
     """Write the picture to `path`. Raises `UsageError` for an ending that is no picture's."""
     if path.suffix.lower() not in _FORMATS:
         raise UsageError(f"{path} does not end like a picture", where="--plot", hint="--plot memory.png")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"nothing can be written into {path.parent}", where="--plot", hint="name another folder")
     import matplotlib as mpl
 
     mpl.use("Agg")  # no screen on a rented machine

@@ -18,7 +18,7 @@ from sainet.memory.trace import TraceError, TraceRequest, predictor
 from sainet.memory.workload import Images, Workload
 from sainet.report.memory import TITLES, gib
 
-__all__ = ["Fit", "forecaster", "images_of", "published_images"]
+__all__ = ["Fit", "allocator_of", "forecaster", "images_of", "published_images"]
 
 Tell = Callable[[str], None]
 
@@ -52,7 +52,7 @@ def forecaster(request: TraceRequest, environ: Mapping[str, str], gpu: str | Non
     `environ`: the training process's variables; `gpu`: the name of this machine's GPU when it is the one planned for.
     """
     folder = cache_folder()
-    allocator = _allocator(environ)
+    allocator = allocator_of(environ)
     factor = calibration.read(folder).factor(calibration.key(request.device, gpu))
     try:
         model = predictor(request, folder / "traces", tell=tell)
@@ -61,7 +61,7 @@ def forecaster(request: TraceRequest, environ: Mapping[str, str], gpu: str | Non
     return Forecaster(model, allocator, factor, gradients=request.gradients)
 
 
-def _allocator(environ: Mapping[str, str]) -> AllocatorSettings:
+def allocator_of(environ: Mapping[str, str]) -> AllocatorSettings:
     """What PyTorch will not understand it will tell by itself.
 
     `max_split_size_mb` is left out: the large blocks that it keeps from being reused PyTorch gives back before a card
