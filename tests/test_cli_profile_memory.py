@@ -51,16 +51,16 @@ def test_every_profile_and_stage_has_a_budget_whose_rows_add_up(profile: str, st
 
 def test_a_laptop_plans_for_another_card_batch_and_shape(tmp_path: Path) -> None:
     found = asked(
-        *("--profile", "h200", "--gpu", "A10G", "--batch", "16", "--imgsz", "640", "--model", "yolov8n"), cwd=tmp_path
+        *("--profile", "h200", "--gpu", "A10G", "--batch", "64", "--imgsz", "640", "--model", "yolov8n"), cwd=tmp_path
     )
     assert found["model"] == "yolov8n.yaml"
-    assert (found["shape"], found["batch"]) == ([640, 640], 16)
+    assert (found["shape"], found["batch"]) == ([640, 640], 64)
     vram = resource(found, "vram")
     assert vram["limit_bytes"] == 23028 * 1024**2
     assert vram["verdict"] == "fits"
     assert found["largest_batch"] > 100
     by_size = asked(
-        *("--profile", "h200", "--gpu", "22.48828125", "--batch", "16", "--imgsz", "640", "--model", "yolov8n"),
+        *("--profile", "h200", "--gpu", "22.48828125", "--batch", "64", "--imgsz", "640", "--model", "yolov8n"),
         cwd=tmp_path,
     )
     assert by_size["largest_batch"] == found["largest_batch"]
@@ -77,7 +77,8 @@ def test_the_largest_batch_is_the_last_that_is_not_refused(tmp_path: Path) -> No
 
 
 def test_check_ends_with_3_and_says_what_fits_and_without_it_the_verdict_is_no_error(tmp_path: Path) -> None:
-    options = ["profile-memory", "--profile", "h200", "--gpu", "24", "--imgsz", "640", "--cache", "false"]
+    options = ["profile-memory", "--profile", "h200", "--model", "yolov8n", "--gpu", "12", "--imgsz", "640"]
+    options += ["--cache", "false"]
     plain = sainet(*options, cwd=tmp_path)
     assert plain.returncode == 0
     assert "DOES NOT FIT" in plain.stdout
