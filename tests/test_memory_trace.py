@@ -194,6 +194,14 @@ def test_the_key_depends_on_all_that_a_trace_does(tmp_path: Path, monkeypatch: p
     assert key_of(asked) == keys[-1]
 
 
+def test_the_file_that_a_scale_is_read_from_is_in_the_key(tmp_path: Path) -> None:
+    (tmp_path / "yolov8.yaml").write_text("a", encoding="utf-8")
+    asked = request(model=str(tmp_path / "yolov8s.yaml"))
+    before = key_of(asked)
+    (tmp_path / "yolov8.yaml").write_text("ab", encoding="utf-8")
+    assert key_of(asked) != before
+
+
 def test_every_module_of_the_tracer_is_in_the_key() -> None:
     names = {path.name for path in storing._SOURCES}
     assert {path.name for path in (PROJECT / "sainet" / "memory" / "vram").glob("*.py")} <= names

@@ -7,6 +7,7 @@ key is a hash of everything that a trace depends on, so nothing here is ever out
 import fcntl
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -41,15 +42,23 @@ _SOURCES = (
 def key_of(request: TraceRequest) -> str:
     """A name for all that a trace of `request` depends on: itself, the model's file, the versions, our code."""
     digest = hashlib.sha256(request.model_dump_json().encode())
-    model = Path(request.model)
-    if model.is_absolute() and model.exists():
+    for model in _files_of(request.model):
         status = model.stat()
-        digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        digest.update(f"{model.name} {status.st_size} {status.st_mtime_ns}".encode())
     for package in ("torch", "ultralytics"):
         digest.update((installed_version(package) or "").encode())
     for source in _SOURCES:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
+
+
+def _files_of(model: str) -> list[Path]:
+    """What a model of the user's own is read from: Ultralytics takes yolov8.yaml for a yolov8s.yaml where it lies."""
+    path = Path(model)
+    if not path.is_absolute():
+        return []
+    unscaled = path.with_name(re.sub(r"(\d+)([nslmx])(.+)?$", r"\1\3", path.name))
+    return [file for file in dict.fromkeys((path, unscaled)) if file.exists()]
 
 
 class Answers(BaseModel):
