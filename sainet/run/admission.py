@@ -38,8 +38,9 @@ def refusals(resolved: Resolved, gpus: Sequence[Gpu], environ: Mapping[str, str]
 
 def in_memory(resolved: Resolved, source: DataSource | None, run: Path) -> list[Problem]:
     """What must not lie in memory, however much of that there is: a second copy of the images, and the run itself."""
-    problems = [*_double_cache(resolved.config, source), *_run_in_shm(run)]
-    return [Problem(f"{key}: {message}", str(resolved.origin(key)), hint) for key, message, hint in problems]
+    cached = _double_cache(resolved.config, source)
+    twice = [Problem(f"{key}: {message}", str(resolved.origin(key)), hint) for key, message, hint in cached]
+    return [*twice, *_run_in_shm(run)]
 
 
 _Refusal = tuple[str, str, str | None]
@@ -59,13 +60,13 @@ def _double_cache(config: Config, source: DataSource | None) -> Iterator[_Refusa
         )
 
 
-def _run_in_shm(run: Path) -> Iterator[_Refusal]:
+def _run_in_shm(run: Path) -> Iterator[Problem]:
     if run.expanduser().resolve().is_relative_to(_SHM):
-        yield (
-            "run",
+        yield Problem(
             f"{run} lies in /dev/shm: its checkpoints would take the memory that the training needs, and be gone after "
             "a restart",
-            "--runs-dir on a disk; --force starts all the same",
+            "--runs-dir",
+            "name a folder on a disk; --force starts all the same",
         )
 
 
