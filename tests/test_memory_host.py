@@ -8,7 +8,13 @@ from memory_cases import FACTS, FRAMES, PLAIN, loader, named, total, work
 from sainet.engine.order import group_bounds
 from sainet.memory.budget import Row
 from sainet.memory.host import ram_rows, shm_rows
-from sainet.memory.process_rows import LABEL_BYTES, LABEL_COPY_BYTES, SUPERVISOR_BYTES, TRAINING_BYTES
+from sainet.memory.process_rows import (
+    LABEL_BYTES,
+    LABEL_COPY_BYTES,
+    LIBRARY_BYTES,
+    SUPERVISOR_BYTES,
+    TRAINING_BYTES,
+)
 from sainet.memory.workload import Images
 
 IMAGE = 3 * 832 * 1440
@@ -202,6 +208,7 @@ def test_processes_and_labels_have_a_row_each() -> None:
     rows = ram_rows(work(gpus=2), FACTS, None)
     assert named(rows, "supervisor").bytes == SUPERVISOR_BYTES
     assert named(rows, "training process").bytes == 2 * TRAINING_BYTES
+    assert (named(rows, "libraries").bytes, named(rows, "libraries").where) == (LIBRARY_BYTES, "page cache")
     assert named(rows, "labels").bytes == 2 * (40_240 * LABEL_BYTES + 8 * 30_000 * LABEL_COPY_BYTES)
     assert "an assumption" in named(rows, "CUDA on the host").formula
 

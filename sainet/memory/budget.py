@@ -6,8 +6,9 @@ from typing import Literal
 __all__ = ["TIGHT", "Budget", "Limit", "Resource", "Row", "Verdict", "Where", "judge"]
 
 Resource = Literal["ram", "shm", "disk", "vram"]
-Where = Literal["anonymous", "shm", "pinned", "disk", "vram"]
-"""Where the bytes lie: a process's own memory, /dev/shm (which is RAM too), page-locked RAM, a disk, a GPU."""
+Where = Literal["anonymous", "page cache", "shm", "pinned", "disk", "vram"]
+"""Where the bytes lie: a process's own memory, mapped files, which the kernel can drop and read again, /dev/shm (which
+is RAM too), page-locked RAM, a disk, a GPU."""
 Verdict = Literal["fits", "tight", "does not fit", "unknown"]
 
 TIGHT = 0.90
