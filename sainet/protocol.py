@@ -15,6 +15,9 @@ from sainet.files import append_line, replace_text
 Stage = Literal[1, 2]
 Engine = Literal["sainet", "stock"]
 Phase = Literal["building the model", "scanning labels", "training", "validating", "final evaluation"]
+Resource = Literal["ram", "shm", "disk", "vram"]
+Level = Literal["soft", "hard", "clear"]
+Value = int | float | str | bool
 Metrics = dict[str, float]
 """Validation figures by short name: `precision`, `recall`, `map50`, `map50-95`, all in 0..1."""
 
@@ -129,6 +132,16 @@ class Orders(Message):
     workers: int | None = Field(default=None, ge=0)
     prefetch_factor: int | None = Field(default=None, ge=1)
     pin_memory: bool | None = None
+    val_workers: int | None = Field(default=None, ge=0)
+    """Validation's, from the next one on."""
+    val_prefetch_factor: int | None = Field(default=None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    drop_cache: bool = False
+    """Give the decoded images of `cache: ram` back; from then on they are read as without it."""
+    restart_workers: bool = False
+    """End the loader's workers and start as many new ones: what they have leaked is given back."""
+    release_vram: bool = False
+    """Give the unused blocks of CUDA's caching allocator back."""
     checkpoint: bool = False
     """Write the exact state now."""
     stop: bool = False
@@ -187,6 +200,10 @@ class BatchDone(_Event):
     images_per_s: float
     vram_bytes: int | None = None
     """Reserved by the allocator of this process; None without a CUDA device."""
+    vram_allocated_bytes: int | None = None
+    """The part of it that tensors hold."""
+    vram_largest_free_bytes: int | None = None
+    """The largest block of it that is free, as it was up to half a minute ago: looking at all of them takes a while."""
 
 
 class EpochDone(_Event):
@@ -240,6 +257,44 @@ class OrdersApplied(_Event):
     epoch: int
     batch: int
     changes: dict[str, tuple[int | bool, int | bool]] = {}
+
+
+class GuardActed(_Event):
+    """The guard found memory short, or memory has ended an attempt, and took a rung of its ladder.
+
+    `before` and `after`: setting -> value. `hint`: what to set so that it does not come to this next time.
+    """
+
+    event: Literal["guard"] = "guard"
+    resource: Resource
+    level: Level | Literal["failure"]
+    action: str
+    reason: str
+    before: dict[str, Value] = {}
+    after: dict[str, Value] = {}
+    hint: str | None = None
+
+
+class GuardMeasured(_Event):
+    """What a step of the guard has done: what was taken of `resource` before it and some seconds after, bytes."""
+
+    event: Literal["guard_effect"] = "guard_effect"
+    resource: Resource
+    action: str
+    before_bytes: int
+    after_bytes: int
+    limit_bytes: int
+    helped: bool
+
+
+class StageRestarting(_Event):
+    """An attempt was ended by something that another attempt can survive; that is number `restart` of `of`."""
+
+    event: Literal["restarting"] = "restarting"
+    cause: str
+    message: str
+    restart: int
+    of: int
 
 
 class TrainingDone(_Event):
@@ -303,6 +358,9 @@ Event = Annotated[
     | CheckpointSaved
     | Resumed
     | OrdersApplied
+    | GuardActed
+    | GuardMeasured
+    | StageRestarting
     | TrainingDone
     | Warned
     | ProcessFailed

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Auto = Literal["auto"]
 
 
@@ -127,7 +128,41 @@ class Staging(Section):
 
 
 class Guard(Section):
-    """What happens when memory runs short. Its thresholds come with the guard; there is nothing to set yet."""
+    """When memory counts as short, and what may be done about it. Levels are shares of a limit.
+
+    The defaults were found on recorded and synthetic traces; `sainet guard replay` shows what others would do.
+    """
+
+    enabled: bool = Field(True, description="Act before memory runs out; false only records and recovers.")
+    soft: Share = Field(0.92, description="RAM and /dev/shm: from here on, for `soft_s`, less is loaded ahead.")
+    hard: Share = Field(0.96, description="RAM and /dev/shm: from here on, at once, as much is given back as can be.")
+    clear: Share = Field(0.80, description="Below it for `clear_s` memory counts as plenty again.")
+    soft_s: NonNegative = Field(0.5, description="How long a level has to last before it counts as soft, seconds.")
+    clear_s: NonNegative = Field(30.0, description="How long it has to last before it counts as clear, seconds.")
+    cooldown_s: NonNegative = Field(15.0, description="Time between two steps, in which the last one shows, seconds.")
+    slope_from: Share = Field(0.88, description="RAM and /dev/shm: from here on growth counts too.")
+    slope_s: Positive = Field(1.0, description="Growth is taken over so many seconds.")
+    slope_reach_s: NonNegative = Field(2.5, description="Soft when growth reaches the limit within so many seconds.")
+    hard_slope_from: Share = Field(0.90, description="From here on fast growth counts as hard.")
+    hard_slope_s: Positive = Field(0.5, description="Fast growth is taken over so many seconds.")
+    hard_slope_reach_s: NonNegative = Field(1.0, description="Hard when growth reaches the limit that soon, seconds.")
+    survived_margin: Fraction = Field(
+        0.015, description="Growth counts only so far above the highest peak that was survived before."
+    )
+    vram_soft: Share = Field(0.92, description="VRAM of one GPU: from here on unused cached blocks are given back.")
+    vram_hard: Share = Field(0.96, description="VRAM of one GPU: from here on `on_vram` is done.")
+    on_vram: Literal["microbatch", "restart", "stop"] = Field(
+        "microbatch",
+        description="When VRAM runs short: the same batch in more pieces, the stage anew with a smaller batch, or stop.",
+    )
+    disk_soft_gib: NonNegative = Field(2.0, description="Warn below this much free disk, or 4 checkpoints if known.")
+    disk_hard_gib: NonNegative = Field(0.5, description="Stop below this much free disk, or 1.5 checkpoints if known.")
+    every_s: Positive = Field(0.5, description="Time between two looks, seconds.")
+    tight_every_s: Positive = Field(0.1, description="The same above `tight`.")
+    tight: Share = Field(0.75, description="Share of the RAM or /dev/shm above which it is looked at more often.")
+    max_restarts: int = Field(3, ge=0, description="How often a stage is started again after memory killed it.")
+    hang_factor: Positive = Field(20.0, description="Hung: no batch for so many times the median batch time.")
+    hang_s: Positive = Field(120.0, description="And for at least so many seconds, without using the CPU.")
 
 
 Quantity = Literal[

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from sainet.protocol import Resource
+
 __all__ = ["TIGHT", "Budget", "Limit", "Resource", "Row", "Verdict", "Where", "judge"]
 
-Resource = Literal["ram", "shm", "disk", "vram"]
 Where = Literal["anonymous", "page cache", "shm", "pinned", "disk", "vram"]
 """Where the bytes lie: a process's own memory, mapped files, which the kernel can drop and read again, /dev/shm (which
 is RAM too), page-locked RAM, a disk, a GPU."""
