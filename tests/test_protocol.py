@@ -14,6 +14,8 @@ from sainet.protocol import (
     DataPlan,
     EpochDone,
     Event,
+    GuardActed,
+    GuardMeasured,
     LoaderPlan,
     Orders,
     OrdersApplied,
@@ -24,6 +26,7 @@ from sainet.protocol import (
     StageDone,
     StageFailed,
     StageInterrupted,
+    StageRestarting,
     StageStarted,
     TrainingDone,
     TrainingStarted,
@@ -36,6 +39,21 @@ from sainet.protocol import (
 METRICS = {"precision": 0.5, "recall": 0.25, "map50": 0.125, "map50-95": 0.1}
 EVENTS: list[Event] = [
     StageStarted(stage=1, attempt=1, pid=42, resumed=False),
+    GuardActed(
+        stage=1,
+        attempt=1,
+        resource="ram",
+        level="soft",
+        action="prefetch",
+        reason="RAM 93%",
+        before={"prefetch_factor": 4, "cache": "ram"},
+        after={"prefetch_factor": 1, "cache": False},
+        hint="--set loader.prefetch_factor=1",
+    ),
+    GuardMeasured(
+        stage=1, attempt=1, resource="shm", action="workers", before_bytes=3, after_bytes=2, limit_bytes=4, helped=True
+    ),
+    StageRestarting(stage=1, attempt=1, cause="cuda_oom", message="CUDA out of memory", restart=1, of=3),
     PhaseStarted(stage=1, attempt=1, phase="scanning labels"),
     TrainingStarted(
         stage=2,

@@ -153,7 +153,7 @@ class Guard(Section):
     vram_hard: Share = Field(0.96, description="VRAM of one GPU: from here on `on_vram` is done.")
     on_vram: Literal["microbatch", "restart", "stop"] = Field(
         "microbatch",
-        description="When VRAM runs short: the same batch in more pieces, the stage anew with a smaller batch, or stop.",
+        description="When VRAM runs short: the batch in more pieces, the stage anew with a smaller batch, or stop.",
     )
     disk_soft_gib: NonNegative = Field(2.0, description="Warn below this much free disk, or 4 checkpoints if known.")
     disk_hard_gib: NonNegative = Field(0.5, description="Stop below this much free disk, or 1.5 checkpoints if known.")
