@@ -8,7 +8,10 @@ runs/<name>/
   stage-2/  the same
 """
 
+import shutil
 import time
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,6 +23,7 @@ from sainet.protocol import CheckpointSaved, Event, Metrics, Stage, TrainingStar
 
 Status = Literal["pending", "running", "interrupted", "failed", "done"]
 Command = Literal["train", "full-workflow"]
+Setting = int | float | bool | str | None
 
 
 class _Record(BaseModel):
@@ -38,6 +42,8 @@ class Request(_Record):
     force: bool = False
     folder: str = ""
     """Where it was typed: its `sainet.yaml`, its relative paths and its weights are looked for there."""
+    retyped: list[str] = []
+    """Keys that were typed to go on with a run: for them the user's word goes over what memory has made smaller."""
 
 
 class Attempt(_Record):
@@ -51,6 +57,14 @@ class Attempt(_Record):
     ended_s: float | None = None
     exit_code: int | None = None
     reason: str | None = None
+
+
+class Downshift(_Record):
+    """A setting that memory has made smaller: what was asked for, what it is since then, and why."""
+
+    asked: Setting
+    now: Setting
+    reason: str
 
 
 class Position(_Record):
@@ -97,6 +111,8 @@ class StageState(_Record):
     """Class ids and names of the label files at the last attempt."""
     settings: dict[str, object] = {}
     """The settings that make the training what it is; a resume with others is refused."""
+    downshifts: dict[str, Downshift] = {}
+    """By dotted key. They survive a resume."""
     request: Request | None = None
     """What was asked for when this stage was last started; None in runs of older versions."""
 
@@ -146,6 +162,18 @@ class StageFolder:
         if self.last.exists():
             return self.last
         return self.checkpoint if self.has_checkpoint else None
+
+    def set_aside(self, name: str) -> None:
+        """Keep the weights under another name, and give the exact state up: the stage begins anew."""
+        if self.weights.exists():
+            target = next(path for path in self._free_names(f"weights-{name}") if not path.exists())
+            self.weights.rename(target)
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+
+    def _free_names(self, name: str) -> Iterator[Path]:
+        yield self.root / name
+        for number in count(2):
+            yield self.root / f"{name}-{number}"
 
     def attempt(self, number: int) -> Path:
         return self.attempts / f"{number:03d}"

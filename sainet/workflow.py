@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,12 +19,14 @@ from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, Sto
 from sainet.files import replace_text
 from sainet.hardware.machine import Machine, read_machine, values_of
 from sainet.protocol import Stage
+from sainet.run.attempt import View
+from sainet.run.downshifts import lowered, standing_downshifts
 from sainet.run.identity import check_same_training, training_identity
 from sainet.run.lock import locked
 from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, promised_bytes, require
 from sainet.run.signals import Caught, catching
-from sainet.run.stage import StageRun, View, end_leftovers
-from sainet.state import Command, Request, RunFolder, RunState, StageState
+from sainet.run.stage import StageRun, end_leftovers
+from sainet.state import Command, Downshift, Request, RunFolder, RunState, StageState
 
 ViewMaker = Callable[[str, int], AbstractContextManager[View]]
 """Given the run's name and its number of stages, something that shows events while it is entered."""
@@ -99,7 +101,21 @@ class Workflow:
             if state is None or stage not in state.stages or state.stages[stage].status != "done":
                 promised = sum(promised_bytes(before, self.folder) for before in found.values())
                 around = replace(self._surroundings(settings), promised_disk_bytes=promised)
-                found[stage] = inspect(settings, around, self._standing(stage, state), force=self.request.force)
+                standing = self._standing(stage, state)
+                known = state.stages[stage].downshifts if state and stage in state.stages else {}
+                found[stage] = self._inspect_lowered(settings, around, standing, known)
+        return found
+
+    def _inspect_lowered(
+        self, settings: Resolved, around: Surroundings, standing: Standing, known: Mapping[str, Downshift]
+    ) -> Preflight:
+        """With what memory has made smaller in the attempts before, which is told."""
+        holding = standing_downshifts(settings, known, self.request.retyped)
+        found = inspect(lowered(settings, holding), around, standing, force=self.request.force)
+        found.warnings += [
+            f"{key} is {one.now}, not {one.asked}: the guard lowered it ({one.reason}); type the key to set it anew"
+            for key, one in holding.items()
+        ]
         return found
 
     def is_done(self) -> bool:
@@ -212,6 +228,7 @@ class Workflow:
             record = state.stages.setdefault(stage, StageState())
             if not self._has_begun(stage, record):
                 record.settings = training_identity(settings)
+            record.downshifts = standing_downshifts(settings, record.downshifts, self.request.retyped)
             record.epochs = settings.config.schedule.epochs
             record.request = self.request
         if len(self.stages) == len(state.stages):  # one stage of a workflow does not say how to go on with the whole

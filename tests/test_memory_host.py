@@ -249,6 +249,7 @@ def test_every_formula_has_its_numbers() -> None:
 
 SAID = {
     "as measured",
+    "as measured at most, mapped once for all processes",
     "as measured, without its model",
     "an assumption: CUDA, cuDNN and cuBLAS on the host's side",
     "its workers end with each validation",

@@ -29,6 +29,7 @@ from sainet.protocol import (
     Warned,
 )
 from sainet.report import progress
+from sainet.report.memory_now import MemoryNow
 from sainet.report.progress import ProgressView
 
 GIB = 1024**3
@@ -256,24 +257,25 @@ def test_the_end_of_a_stage_is_told_whatever_it_is() -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_no_line_of_the_live_area_is_wider_than_the_terminal(at: float, width: int) -> None:
     screen = Screen(terminal=True, width=width)
-    screen.view.show_memory(150 * GIB, 196 * GIB)
+    screen.view.show_memory(MemoryNow(ram=(150 * GIB, 196 * GIB)))
     vram = batch(at, 50, epoch=1, vram_bytes=61 * GIB)
     lines = last_painting(screen.show(started(at - 119), *an_epoch(at - 119), batch(at, 49, epoch=1), vram))
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert max(len(line) for line in lines) <= width
 
 
 def test_the_live_area_shows_where_the_run_stands(at: float) -> None:
     screen = Screen(terminal=True)
-    screen.view.show_memory(41 * GIB, 196 * GIB)
-    vram = batch(at, 50, epoch=1, vram_bytes=61 * GIB)
-    title, bar, losses, speed = last_painting(screen.show(started(at - 119), *an_epoch(at - 119), vram))
+    screen.view.show_memory(MemoryNow(ram=(41 * GIB, 196 * GIB), vram=((61 * GIB, 80 * GIB),), lowered=("workers 2",)))
+    vram = batch(at, 50, epoch=1, vram_bytes=60 * GIB)
+    title, bar, losses, speed, memory = last_painting(screen.show(started(at - 119), *an_epoch(at - 119), vram))
     assert title.startswith("stage 1/2  training  night")
     assert title.endswith("ETA 1h37m")
     assert bar.startswith("epoch 2/50 ━")
     assert bar.rstrip().endswith("─  51/100  49s left")
     assert losses == "box 1.234 cls 0.812 dfl 1.102   epoch 1: mAP50 0.712  mAP50-95 0.431"
-    assert speed == "412 img/s   RAM 41.0/196.0 GiB   VRAM 61.0 GiB"
+    assert speed == "412 img/s   allocator 60.0 GiB"
+    assert memory == "RAM 41.0/196.0 GiB, 155.0 left   VRAM 61.0/80.0   lowered: workers 2"
 
 
 def test_the_live_area_tells_when_the_state_was_saved(at: float) -> None:

@@ -19,6 +19,8 @@ from sainet.errors import GuardStopError, Interrupted, RunExistsError, SainetErr
 from sainet.hardware.machine import Machine, read_machine
 from sainet.hardware.process import group_members
 from sainet.protocol import CheckpointSaved, Event, TrainingStarted, Warned
+from sainet.report.memory_now import MemoryNow
+from sainet.run import attempt as attempt_module
 from sainet.run import stage as stage_module
 from sainet.state import Position, Request, RunFolder, StageState
 from sainet.workflow import Workflow
@@ -50,6 +52,10 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 """
 
 
+ONCE = "guard.max_restarts", "0"
+"""A killed training is not started again by itself."""
+
+
 class Eyes:
     """A view that keeps what it is shown, and does something at the sight of an event."""
 
@@ -61,8 +67,8 @@ class Eyes:
         self.seen.append(event)
         self._at_sight(event)
 
-    def show_memory(self, working_set_bytes: int, limit_bytes: int) -> None:
-        pass
+    def show_memory(self, now: MemoryNow) -> None:
+        self.memory = now
 
 
 class Stage:
@@ -183,14 +189,14 @@ def test_the_loader_workers_are_not_asked_to_stop_while_the_training_finishes_it
 def test_a_training_that_does_not_end_in_time_is_killed_and_its_newest_checkpoint_stands(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_module, "_STOP_GRACE_S", 0.5)
+    monkeypatch.setattr(attempt_module, "_STOP_GRACE_S", 0.5)
     error = stage.ends("started(); saved(0, 3); time.sleep(60)", at_sight=ctrl_c)
     assert "had to be killed; it goes on at epoch 1, batch 4 of 1008" in error.message
     assert stage.record.attempts[-1].exit_code == -signal.SIGKILL
 
 
 def test_the_grace_leaves_room_before_a_scheduler_kills() -> None:
-    assert 20 <= stage_module._STOP_GRACE_S <= 27
+    assert 20 <= attempt_module._STOP_GRACE_S <= 27
 
 
 def test_a_training_that_was_ordered_to_stop_ends_with_4_and_can_be_resumed(stage: Stage) -> None:
@@ -208,16 +214,17 @@ def test_a_killed_training_says_where_it_goes_on(stage: Stage) -> None:
         if isinstance(event, CheckpointSaved):
             written.append(stage.record.goes_on_at)
 
-    error = stage.ends("started(); saved(0, 60); os.kill(os.getpid(), signal.SIGKILL)", at_sight=look)
+    killed = "started(); saved(0, 60); os.kill(os.getpid(), signal.SIGKILL)"
+    error = stage.ends(killed, ONCE, at_sight=look)
     assert written == [Position(epoch=0, batch=60, batches=1008)], "a killed supervisor will not write it any more"
-    assert error.code == 1
+    assert error.code == 6
     assert error.hint is not None
     assert error.hint.startswith("the same command --resume goes on at epoch 1, batch 61 of 1008; the log: ")
     assert stage.record.status == "failed"
 
 
 def test_after_the_last_epoch_only_the_final_evaluation_is_left(stage: Stage) -> None:
-    error = stage.ends('started(); saved(50, 0, "epoch"); os.kill(os.getpid(), signal.SIGKILL)')
+    error = stage.ends('started(); saved(50, 0, "epoch"); os.kill(os.getpid(), signal.SIGKILL)', ONCE)
     assert "goes on at the final evaluation" in str(error.hint)
 
 
@@ -321,9 +328,9 @@ def test_a_resume_from_an_older_place_takes_back_the_epochs_after_it(stage: Stag
     epoch = (
         "say(EpochDone(**says, epoch=1, epochs=50, losses={}, metrics={}, fitness=0, is_best=True, lr=0, seconds=1))"
     )
-    stage.ends(f"started(1); {epoch}; saved(2, 0, 'epoch'); os.kill(os.getpid(), 9)")
+    stage.ends(f"started(1); {epoch}; saved(2, 0, 'epoch'); os.kill(os.getpid(), 9)", ONCE)
     assert stage.record.epochs_done == 2
-    stage.ends("started(1, 500); os.kill(os.getpid(), 9)", resume=True)
+    stage.ends("started(1, 500); os.kill(os.getpid(), 9)", ONCE, resume=True)
     assert stage.record.epochs_done == 1
     assert stage.record.goes_on_at == Position(epoch=1, batch=500, batches=1008)
 

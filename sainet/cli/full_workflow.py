@@ -14,6 +14,7 @@ from sainet.cli.train_options import (
     Flags,
     Force,
     Imgsz,
+    OnVram,
     Resume,
     RunName,
     RunsDir,
@@ -42,6 +43,7 @@ def full_workflow(
     imgsz: Imgsz = None,
     device: Device = None,
     engine: Engine = None,
+    on_vram: OnVram = None,
 ) -> None:
     """Train both stages. Run it again after any interruption: it goes on where it was.
 
@@ -50,7 +52,7 @@ def full_workflow(
     """
     from sainet.cli.start import start
 
-    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device, engine)
+    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device, engine, on_vram)
     start(
         command="full-workflow",
         stages=[1, 2],

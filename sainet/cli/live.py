@@ -8,7 +8,7 @@ from sainet.cli.output import note, print_json, stderr, stdout, warn
 from sainet.report.progress import ProgressView
 from sainet.report.runs import RunSummary, summarise
 from sainet.report.tables import run_dict, stage_table
-from sainet.run.stage import View
+from sainet.run.attempt import View
 from sainet.workflow import Workflow
 
 

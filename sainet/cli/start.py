@@ -86,6 +86,7 @@ def _over(stored: Request, typed: Request, stages: Sequence[Stage]) -> Request:
         sets=[entry for entry in stored.sets if stands(entry[0])] + moved,
         force=stored.force or typed.force,
         folder=stored.folder,
+        retyped=[full for _, full in now],
     )
 
 

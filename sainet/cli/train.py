@@ -14,6 +14,7 @@ from sainet.cli.train_options import (
     Flags,
     Force,
     Imgsz,
+    OnVram,
     Resume,
     RunName,
     RunsDir,
@@ -43,11 +44,12 @@ def train(
     imgsz: Imgsz = None,
     device: Device = None,
     engine: Engine = None,
+    on_vram: OnVram = None,
 ) -> None:
     """Train one stage of the detector."""
     from sainet.cli.start import start
 
-    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device, engine)
+    flags = Flags(data, weights, epochs, batch, workers, cache, imgsz, device, engine, on_vram)
     start(
         command="train",
         stages=[stage_number(stage)],

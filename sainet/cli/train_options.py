@@ -29,6 +29,14 @@ Engine = Annotated[
         metavar="sainet|stock",
     ),
 ]
+OnVram = Annotated[
+    str | None,
+    typer.Option(
+        "--on-vram",
+        help="guard.on_vram, when VRAM runs short: the batch in pieces, the stage anew with a smaller batch, or stop",
+        metavar="microbatch|restart|stop",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Flags:
     imgsz: str | None = None
     device: str | None = None
     engine: str | None = None
+    on_vram: str | None = None
 
     def settings(self, *, weights_key: str = "weights") -> list[tuple[str, str, str]]:
         """(key, value as text, flag) of each flag that was given."""
@@ -57,10 +66,11 @@ class Flags:
             "imgsz": "train.imgsz",
             "device": "train.device",
             "engine": "train.engine",
+            "on_vram": "guard.on_vram",
         }
         given = [(name, getattr(self, name)) for name in keys]
         return [
-            (keys[name], _shape(str(value)) if name == "imgsz" else str(value), f"--{name} {value}")
+            (keys[name], _shape(str(value)) if name == "imgsz" else str(value), f"--{name.replace('_', '-')} {value}")
             for name, value in given
             if value is not None
         ]

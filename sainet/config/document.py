@@ -76,6 +76,8 @@ def parse_entries(text: str, shown: str) -> list[Entry]:
             raise ConfigError(problems)
         return list(_leaves(loader, root, ""))
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem):  # PyYAML 6.0.4 counts; before, the interpreter did
+            raise ConfigError([Problem("is nested too deeply", shown)]) from None
         raise ConfigError([_syntax_problem(error, shown)]) from error
     except yaml.YAMLError as error:
         raise ConfigError([Problem(f"not YAML: {str(error).splitlines()[0]}", shown)]) from error

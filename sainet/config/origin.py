@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-LayerName = Literal["default", "preset", "profile", "tier", "project", "config", "environment", "command line", "auto"]
+LayerName = Literal[
+    "default", "preset", "profile", "tier", "project", "config", "environment", "command line", "auto", "guard"
+]
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Origin:
                 return "default"
             case "preset" | "profile" | "tier":
                 return f"{self.layer} {self.name} ({self.place})"
-            case "auto":
-                return f"auto: {self.name}"
+            case "auto" | "guard":
+                return f"{self.layer}: {self.name}"
             case _:
                 return self.place
 

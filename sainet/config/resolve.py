@@ -45,6 +45,14 @@ class Resolved:
     def value(self, key: str) -> Any:
         return self.history[key][-1].value
 
+    def over(self, settings: Iterable[Setting]) -> "Resolved":
+        """The same with other values over these, whose keys and types are known to be right."""
+        history = {key: list(before) for key, before in self.history.items()}
+        for setting in settings:
+            history.setdefault(setting.key, []).append(setting)
+        config = Config.model_validate(nested((key, found[-1].value) for key, found in history.items()))
+        return Resolved(self.stage, self.profile, self.tier, config, history)
+
 
 def resolve(
     stage: Stage,

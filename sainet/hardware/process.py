@@ -13,7 +13,7 @@ import psutil
 
 from sainet.errors import SainetError
 
-__all__ = ["end_group", "group_members", "process_started_s"]
+__all__ = ["end_group", "group_cpu_s", "group_members", "process_started_s"]
 
 _POLL_S = 0.05
 
@@ -44,6 +44,12 @@ def group_members(pgid: int) -> list[int]:
     """
     folders = (folder for folder in Path("/proc").iterdir() if folder.name.isdecimal())
     return [int(folder.name) for folder in folders if _is_in(folder, pgid)]
+
+
+def group_cpu_s(pgid: int) -> float:
+    """CPU seconds, user and system, that the live processes of a group have used so far."""
+    ticks = sum(_cpu_ticks(Path("/proc") / str(pid)) for pid in group_members(pgid))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def end_group(pgid: int, *, grace_s: float) -> None:
@@ -88,11 +94,23 @@ def _wait_until_empty(pgid: int, limit_s: float) -> bool:
 
 
 def _is_in(folder: Path, pgid: int) -> bool:
-    try:
-        stat = (folder / "stat").read_bytes()
-    except OSError:  # it ended since the folder was listed
+    fields = _stat(folder)
+    if fields is None:
         return False
-    # The command's name comes first, in brackets, and may hold brackets and blanks itself.
-    fields = stat.rpartition(b")")[2].split()
     state, group, threads = fields[0], int(fields[2]), int(fields[17])
     return group == pgid and (state not in b"ZX" or threads > 1)
+
+
+def _cpu_ticks(folder: Path) -> int:
+    fields = _stat(folder)
+    return 0 if fields is None else int(fields[11]) + int(fields[12])
+
+
+def _stat(folder: Path) -> list[bytes] | None:
+    """The fields of a process's `stat` from its state on; None when it has ended since the folder was listed."""
+    try:
+        stat = (folder / "stat").read_bytes()
+    except OSError:
+        return None
+    # The command's name comes first, in brackets, and may hold brackets and blanks itself.
+    return stat.rpartition(b")")[2].split()

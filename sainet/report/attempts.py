@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.text import Text
 
-from sainet.protocol import EpochDone
+from sainet.protocol import EpochDone, GuardActed
 from sainet.report.history import AttemptHistory
-from sainet.report.lines import changes_text, position_text
+from sainet.report.lines import changes_text, effect_text, guard_text, position_text
 from sainet.report.tables import duration, metrics_text, mib, moment, near, plain
 from sainet.state import Attempt
 
@@ -25,6 +25,9 @@ def attempt_text(history: AttemptHistory, *, running: bool, here: Path) -> Text:
     text.append(f"  {moment(attempt.started_s)}  {_end(attempt, running)}\n")
     for line in _facts(history):
         text.append(f"  {line}\n")
+    for event in history.guard:
+        told = guard_text(event) if isinstance(event, GuardActed) else effect_text(event)
+        text.append("  ").append(told).append("\n")
     for warning in history.warnings:
         text.append("  warning: ", style="yellow").append(f"{warning.message}\n")
     for failure in history.failures:
@@ -47,6 +50,8 @@ def attempt_dict(history: AttemptHistory) -> dict[str, Any]:
         "checkpoints": [event.model_dump(exclude=_OF_THE_FILE) for event in history.checkpoints],
         "saving_share": history.saving_share,
         "orders": [event.model_dump(exclude=_OF_THE_FILE) for event in history.orders],
+        "guard": [event.model_dump(exclude={"stage", "attempt"}) for event in history.guard],
+        "restarting": history.restarting and history.restarting.model_dump(exclude=_OF_THE_FILE),
         "warnings": [event.model_dump(include=shown) for event in history.warnings],
         "failures": [event.model_dump(include=shown) for event in history.failures],
     }

@@ -8,11 +8,14 @@ from sainet.protocol import (
     CheckpointSaved,
     EpochDone,
     Event,
+    GuardActed,
+    GuardMeasured,
     OrdersApplied,
     ProcessFailed,
     Resumed,
     Stage,
     StageFailed,
+    StageRestarting,
     TrainingStarted,
     Warned,
     parse_event,
@@ -54,6 +57,16 @@ class AttemptHistory:
     @property
     def orders(self) -> list[OrdersApplied]:
         return self._of(OrdersApplied)
+
+    @property
+    def guard(self) -> list[GuardActed | GuardMeasured]:
+        """What the guard did, and what it helped."""
+        return [event for event in self.events if isinstance(event, GuardActed | GuardMeasured)]
+
+    @property
+    def restarting(self) -> StageRestarting | None:
+        """Why another attempt follows by itself; None where none does."""
+        return next(iter(self._of(StageRestarting)), None)
 
     @property
     def warnings(self) -> list[Warned]:

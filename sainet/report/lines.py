@@ -8,21 +8,24 @@ from sainet.protocol import (
     CheckpointSaved,
     EpochDone,
     Event,
+    GuardActed,
+    GuardMeasured,
     OrdersApplied,
     ProcessFailed,
     Resumed,
     StageDone,
     StageFailed,
     StageInterrupted,
+    StageRestarting,
     StageStarted,
     TrainingDone,
     TrainingStarted,
     Warned,
 )
-from sainet.report.tables import duration, metrics_text, mib
+from sainet.report.tables import duration, gib, metrics_text, mib
 from sainet.state import Position
 
-__all__ = ["changes_text", "losses_text", "position_text", "told_line"]
+__all__ = ["changes_text", "effect_text", "guard_text", "losses_text", "position_text", "told_line"]
 
 
 def told_line(event: Event, *, images_per_s: float | None, epochs: int, unicode: bool) -> list[Text] | None:
@@ -43,6 +46,12 @@ def told_line(event: Event, *, images_per_s: float | None, epochs: int, unicode:
             return _saved(event, epochs)
         case OrdersApplied() if event.changes:
             return [Text(f"order {event.number}: {changes_text(event)}")]
+        case GuardActed():
+            return [guard_text(event)]
+        case GuardMeasured():
+            return [effect_text(event)]
+        case StageRestarting():
+            return [_labelled("restarting", "yellow", f"{event.message} [restart {event.restart} of {event.of}]")]
         case TrainingDone():
             early = ", then patience ran out" if event.stopped_early else ""
             return [Text(f"trained {event.epochs_trained} epochs{early}")]
@@ -74,6 +83,24 @@ def changes_text(event: OrdersApplied) -> str:
     """What an order changed and from when on, as `workers 4 -> 2 from epoch 3, batch 121`."""
     changes = ", ".join(f"{name} {_switch(old)} -> {_switch(new)}" for name, (old, new) in event.changes.items())
     return f"{changes} from epoch {event.epoch + 1}, batch {event.batch + 1}"
+
+
+def guard_text(event: GuardActed) -> Text:
+    """What the guard found, what it did about it, and what to set next time."""
+    style = {"soft": "yellow", "hard": "bold red", "failure": "bold red"}.get(event.level, "green")
+    done = (
+        "" if event.level == "clear" else "; nothing milder is left" if event.action == "none" else f": {event.action}"
+    )
+    hint = f"\n  hint: {event.hint}" if event.hint else ""
+    return _labelled(f"guard, {event.level}", style, f"{event.reason}{done}{hint}")
+
+
+def effect_text(event: GuardMeasured) -> Text:
+    """What a step of the guard has given back."""
+    given = gib(abs(event.before_bytes - event.after_bytes))
+    less = "less" if event.after_bytes <= event.before_bytes else "more"
+    of = f"{event.resource} {gib(event.before_bytes)} -> {gib(event.after_bytes)} of {gib(event.limit_bytes)} GiB"
+    return Text(f"guard, effect of {event.action}: {given} GiB {less} ({of})" + ("" if event.helped else "; no help"))
 
 
 def _switch(value: int | bool) -> str:

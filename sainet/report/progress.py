@@ -1,6 +1,7 @@
 """What a person sees of a run while it runs: one live area on a terminal, plain lines anywhere else.
 
-There is no thread that paints: the area is painted when an event or a RAM figure arrives, at most four times a second.
+There is no thread that paints: the area is painted when an event or a look at the memory arrives, at most four times
+a second.
 """
 
 import time
@@ -26,6 +27,7 @@ from sainet.protocol import (
 )
 from sainet.report.eta import Pace
 from sainet.report.lines import losses_text, told_line
+from sainet.report.memory_now import MemoryNow, memory_words
 from sainet.report.tables import ago, duration, gib, metrics_text
 
 __all__ = ["ProgressView"]
@@ -83,7 +85,7 @@ class ProgressView:
         self._run = run
         self._stages = stages
         self._scene = _Scene()
-        self._ram: tuple[int, int] | None = None
+        self._memory = MemoryNow()
         self._failure: tuple[int, int, str] | None = None
         self._painted_s = float("-inf")
         self._line_s = float("-inf")
@@ -124,9 +126,9 @@ class ProgressView:
             self._print(self._inside_epoch(event), event)
         self._refresh()
 
-    def show_memory(self, working_set_bytes: int, limit_bytes: int) -> None:
-        """Show how much RAM the run takes of what it may take; to be called about once a second."""
-        self._ram = (working_set_bytes, limit_bytes)
+    def show_memory(self, now: MemoryNow) -> None:
+        """Show what is taken of the memory, and what it has cost; to be called about twice a second."""
+        self._memory = now
         self._refresh()
 
     def _told_before(self, event: Event) -> bool:
@@ -165,7 +167,8 @@ class ProgressView:
 
     def _inside_epoch(self, event: BatchDone) -> list[Text]:
         where = f"epoch {event.epoch + 1}/{event.epochs}  batch {event.batch + 1}/{event.batches}"
-        figures = [*self._speed(), *self._eta(event.time_s)]
+        memory = [Text(words) for words in memory_words(self._memory)]
+        figures = [*self._speed(), *memory, *self._eta(event.time_s)]
         return [Text(where), losses_text(event.losses), *figures]
 
     # --- the live area -------------------------------------------------------------------------------------------
@@ -186,7 +189,9 @@ class ProgressView:
         if scene.epoch:
             shown = metrics_text(scene.epoch.metrics, _SHOWN)
             figures.append(Text(f"epoch {scene.epoch.epoch + 1}: {shown}"))
-        lines += [Text("   ").join(part) for part in (figures, [*self._speed(), *self._saved(now_s)]) if part]
+        speed = [*self._speed(), *self._saved(now_s)]
+        memory = [Text(words) for words in memory_words(self._memory)]
+        lines += [Text("   ").join(part) for part in (figures, speed, memory) if part]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         return Group(*lines)
@@ -210,11 +215,8 @@ class ProgressView:
     def _speed(self) -> list[Text]:
         batch = self._scene.batch
         parts = [Text(f"{batch.images_per_s:.0f} img/s")] if batch else []
-        if self._ram:
-            used, limit = self._ram
-            parts.append(Text(f"RAM {gib(used)}/{gib(limit)} GiB"))
         if batch and batch.vram_bytes is not None:
-            parts.append(Text(f"VRAM {gib(batch.vram_bytes)} GiB"))
+            parts.append(Text(f"allocator {gib(batch.vram_bytes)} GiB"))
         return parts
 
     def _saved(self, now_s: float) -> list[Text]:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from sainet.errors import GuardStopError, Interrupted, SainetError, error_for_exit_code
 from sainet.files import last_lines
+from sainet.guard.diagnosis import first_error_line
 from sainet.protocol import ProcessFailed
 from sainet.state import Command, StageFolder, StageState
 
 _ORDERED = GuardStopError.exit_code
 _SIGKILL = 9
+_LOG_LINES = 1000
 
 
 @dataclass(frozen=True)
@@ -73,5 +75,5 @@ def failure(returncode: int, told: ProcessFailed | None, log: Path, remains: Rem
             + (" (SIGKILL: often the kernel, out of memory)" if returncode == -_SIGKILL else ""),
             hint=f"{remains.where_to_resume}; the log: {log}",
         )
-    last = next((line for line in reversed(last_lines(log, 20)) if line.strip()), "it said nothing")
-    return SainetError(f"the training process ended with {returncode}: {last}", hint=f"the whole log: {log}")
+    said = first_error_line(last_lines(log, _LOG_LINES)) or "it said nothing"
+    return SainetError(f"the training process ended with {returncode}: {said}", hint=f"the whole log: {log}")

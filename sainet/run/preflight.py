@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sainet.config.auto import device_list
 from sainet.config.resolve import Resolved
 from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.data.census import take_census
@@ -44,6 +45,12 @@ class Preflight:
     refusals: list[Problem] = field(default_factory=list)
     forced: list[Problem] = field(default_factory=list)
     """What `--force` starts in spite of."""
+    gpus: Sequence[Gpu] = ()
+    """Those that the stage will train on."""
+    initial_weights: str | None = None
+    """What the stage would begin anew from; looked for only where `guard.on_vram` may make it."""
+    smaller_batches: tuple[int, ...] = ()
+    """What it may be begun anew with then, the largest first."""
     open_questions: list[SainetError] = field(default_factory=list)
     errors: list[SainetError] = field(default_factory=list)
 
@@ -109,6 +116,9 @@ def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, for
     _inspect_data(found, force=force)
     _inspect_weights(found, around.folder, standing)
     _inspect_continuity(found, standing)
+    if resolved.config.guard.on_vram == "restart":
+        _inspect_restart(found, around, standing)
+    found.gpus = used_gpus(resolved.config, gpus)
     fit = _fit(found, around, standing, gpus, environ)
     found.fit = fit
     if fit.forecaster.untraced:
@@ -259,6 +269,21 @@ def _inspect_file(found: Preflight, name: str, folder: Path, standing: Standing)
         return
     if standing.in_workflow and found.resolved.stage == 2:
         found.warnings.append(f"weights {name} ({origin}) take the place of stage 1's best weights")
+
+
+def _inspect_restart(found: Preflight, around: Surroundings, standing: Standing) -> None:
+    """What the stage would begin anew with where its batch turns out too large: a tier's batch, else half of it."""
+    fresh = replace(found, warnings=[], errors=[], open_questions=[])
+    _inspect_weights(fresh, around.folder, replace(standing, last=None))
+    found.initial_weights = fresh.weights
+    ranks = max(1, len(device_list(found.resolved.config.train.device)))
+    batch = found.resolved.config.train.batch
+    batches = {tier.config.train.batch for tier in around.tiers().values() if tier.config.train.batch < batch}
+    half = min(batches, default=batch) // 2
+    while half >= ranks:
+        batches.add(half - half % ranks)
+        half //= 2
+    found.smaller_batches = tuple(sorted(batches, reverse=True))
 
 
 def _inspect_stage_1(found: Preflight, standing: Standing) -> None:

@@ -1,53 +1,52 @@
-"""One attempt at one stage: start it, watch it, and write into state.json what became of it."""
+"""One stage of a run: attempt after attempt, until it is done or nothing more can be done about it."""
 
 import contextlib
-import subprocess
 import time
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
-from sainet.errors import GuardStopError, Interrupted, SainetError, StorageError
-from sainet.files import LineTail, replace_text
+from sainet.errors import GuardStopError, Interrupted, SainetError, StorageError, WeightsError
+from sainet.files import LineTail, last_lines, replace_text
+from sainet.guard.advice import advice
+from sainet.guard.diagnosis import Diagnosis, Remnants, diagnose
+from sainet.guard.ladder import Ladder, Rung
+from sainet.guard.sample_file import SampleLog
+from sainet.guard.sampler import Sampler
 from sainet.hardware.process import end_group, process_started_s
-from sainet.hardware.ram import read_ram
 from sainet.protocol import (
     CheckpointSaved,
     EpochDone,
     Event,
+    GuardActed,
     Orders,
     Plan,
-    ProcessFailed,
     Stage,
     StageDone,
     StageFailed,
     StageInterrupted,
+    StageRestarting,
     StageStarted,
     TrainingDone,
     TrainingStarted,
     Warned,
     append_event,
-    parse_event,
 )
+from sainet.run.attempt import AttemptRun, Ended, View, end
+from sainet.run.downshifts import footing_of, lowered, lowered_by, with_expandable_segments
 from sainet.run.ending import Remains, failure, stop_reason
+from sainet.run.guarding import Guarding, Ordered, memory_file
 from sainet.run.launch import start
 from sainet.run.plan import make_plan
 from sainet.run.preflight import Preflight, classes_of
+from sainet.run.recovery import Recovery
 from sainet.run.signals import Caught
 from sainet.state import Attempt, Position, RunFolder, RunState, StageFolder, StageState
 
-_POLL_S = 0.2
-_MEMORY_EVERY_S = 1.0
-_STOP_GRACE_S = 25.0
-"""For the running batch and its checkpoint: Kubernetes and SLURM kill 30 s after their SIGTERM."""
+_LEFTOVER_GRACE_S = 25.0
 _SAME_PROCESS_S = 2.0
-
-
-class View(Protocol):
-    """Who shows the run to a person."""
-
-    def handle(self, event: Event) -> None: ...
-
-    def show_memory(self, working_set_bytes: int, limit_bytes: int) -> None: ...
+_LOG_LINES = 1000
+_MAY_BE_MEMORY = frozenset({SainetError, StorageError})
+"""What a training that memory has ended may say: a worker was killed, /dev/shm is full. All else it says is about
+something else."""
 
 
 def end_leftovers(record: StageState) -> bool:
@@ -61,7 +60,7 @@ def end_leftovers(record: StageState) -> bool:
             started_s = process_started_s(attempt.pid)
             if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
                 found = True
-                end_group(attempt.pid, grace_s=_STOP_GRACE_S)
+                end_group(attempt.pid, grace_s=_LEFTOVER_GRACE_S)
         if attempt.ended_s is None:
             attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
     return found
@@ -75,43 +74,29 @@ class StageRun:
     state: RunState
     stage: Stage
     preflight: Preflight
+    """What may start; what memory has made smaller since then is over it in `_now`."""
     view: View
     caught: Caught
-    _done: TrainingDone | None = field(default=None, init=False)
-    _failed: ProcessFailed | None = field(default=None, init=False)
+    _now: Preflight = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._now = self.preflight
+        self.ladder = Ladder(footing_of(self.preflight))
+        self.recovery = Recovery(self.ladder, self.preflight.resolved.config.guard)
 
     def run(self) -> StageState:
-        """Train until the stage is done.
+        """Train until the stage is done, again and again where memory or a killer ends an attempt that can go on.
 
-        Raises `Interrupted` when asked to stop, and the error of its exit code when the training process fails;
-        either way state.json says so and the stage can be resumed.
+        Raises `Interrupted` when asked to stop, `GuardStopError` when the guard ends it, `ExhaustedError` when
+        attempts or rungs are used up, and the error of its exit code when the training process fails otherwise; in
+        every case state.json says so and the stage can be resumed.
         """
         end_leftovers(self.record)
-        attempt = Attempt(number=len(self.record.attempts) + 1, started_s=time.time())
-        plan = self._write_plan(attempt)
-        self.record.attempts.append(attempt)
-        self.record.status, self.record.classes = "running", classes_of(plan.data)
-        self.folder.write_state(self.state)
-        tail = LineTail(self.folder.events, from_end=True)
-        log = self.paths.log(attempt.number)
-        process = start(self.paths.plan(attempt.number), log, self.preflight.resolved.config.env)
-        try:
-            attempt.pid, attempt.pid_started_s = process.pid, process_started_s(process.pid)
-            self.folder.write_state(self.state)
-            self._say(StageStarted(stage=self.stage, attempt=attempt.number, pid=process.pid, resumed=plan.resume))
-            self._record_force(attempt.number)
-            self._watch(process, tail)
-            self._stop(process, tail)
-        except Exception as error:  # ours, not the training's: say so before the training is ended
-            attempt.reason = f"the supervisor failed: {type(error).__name__}: {error}"
-            with contextlib.suppress(StorageError, OSError):
-                self.folder.write_state(self.state)
-            raise
-        finally:
-            end_group(process.pid, grace_s=0)
-            process.wait()
-        self._read(tail)
-        return self._conclude(attempt, process.returncode)
+        sampler = Sampler(self.folder.root, self.preflight.gpus, warn=self._warn)
+        with sampler, contextlib.closing(SampleLog(memory_file(self.folder.root))) as samples:
+            while (ended := self._attempt(sampler, samples)).done is None:
+                self._go_on_after(ended)
+        return self._finish(ended.done)
 
     @property
     def record(self) -> StageState:
@@ -121,60 +106,49 @@ class StageRun:
     def paths(self) -> StageFolder:
         return self.folder.stage(self.stage)
 
-    # --- before
+    @property
+    def attempt(self) -> Attempt:
+        return self.record.attempts[-1]
+
+    # --- one attempt
+
+    def _attempt(self, sampler: Sampler, samples: SampleLog) -> Ended:
+        attempt = Attempt(number=len(self.record.attempts) + 1, started_s=time.time())
+        plan = self._write_plan(attempt)
+        self.record.attempts.append(attempt)
+        self.record.status, self.record.classes = "running", classes_of(plan.data)
+        self.folder.write_state(self.state)
+        tail = LineTail(self.folder.events, from_end=True)
+        settings = self._now.resolved.config.guard
+        guarding = Guarding(settings, plan, sampler, samples, self.ladder, self._say, self._lower)
+        running = AttemptRun(plan, guarding, self.view, self.caught, self._take, self._lowered)
+        process = start(self.paths.plan(attempt.number), self.paths.log(attempt.number), self._now.resolved.config.env)
+        try:
+            attempt.pid, attempt.pid_started_s = process.pid, process_started_s(process.pid)
+            self.folder.write_state(self.state)
+            self._say(StageStarted(stage=self.stage, attempt=attempt.number, pid=process.pid, resumed=plan.resume))
+            self._record_force()
+            running.watch(process, tail)
+        except Exception as error:  # ours, not the training's: say so before the training is ended
+            attempt.reason = f"the supervisor failed: {type(error).__name__}: {error}"
+            with contextlib.suppress(StorageError, OSError):
+                self.folder.write_state(self.state)
+            raise
+        finally:
+            returncode = end(process)
+        attempt.ended_s, attempt.exit_code = time.time(), returncode
+        return running.ended(returncode, tail)
 
     def _write_plan(self, attempt: Attempt) -> Plan:
-        plan = make_plan(self.preflight, self.folder, self.stage, attempt.number, resume=self.paths.has_begun)
+        plan = make_plan(self._now, self.folder, self.stage, attempt.number, resume=self.paths.has_begun)
         plan.write(self.paths.plan(attempt.number))
         replace_text(plan.orders, Orders().model_dump_json() + "\n")
         return plan
 
-    def _record_force(self, attempt: int) -> None:
+    def _record_force(self) -> None:
         """What `--force` started in spite of is part of the run's story."""
         for problem in self.preflight.forced:
-            message = f"started by --force in spite of: {problem.message}"
-            self._say(Warned(stage=self.stage, attempt=attempt, message=message))
-
-    # --- while it runs
-
-    def _watch(self, process: "subprocess.Popen[bytes]", tail: LineTail) -> None:
-        """Until the process ends, or until somebody asks us to stop it."""
-        memory_s = 0.0
-        while process.poll() is None and self.caught.number is None:
-            self._read(tail)
-            if time.monotonic() - memory_s >= _MEMORY_EVERY_S:
-                memory_s = time.monotonic()
-                ram = read_ram()
-                self.view.show_memory(ram.working_set_bytes, ram.limit_bytes)
-            time.sleep(_POLL_S)
-
-    def _stop(self, process: "subprocess.Popen[bytes]", tail: LineTail) -> None:
-        """Ask the training to save its state and end, and give it time; a second signal to us cuts that short.
-
-        Its loader workers are not asked: it needs them until then, and they end with it.
-        """
-        if process.poll() is not None:
-            return
-        self.view.handle(
-            Warned(
-                stage=self.stage,
-                attempt=self.record.attempts[-1].number,
-                message=f"stopping; at most {_STOP_GRACE_S:g} s (the same signal again ends it at once)",
-            )
-        )
-        process.terminate()
-        deadline_s = time.monotonic() + _STOP_GRACE_S
-        while process.poll() is None and self.caught.times < 2 and time.monotonic() < deadline_s:
-            self._read(tail)
-            time.sleep(_POLL_S)
-
-    def _read(self, tail: LineTail) -> None:
-        for line in tail.read():
-            event = parse_event(line)
-            # A process of an attempt before whose supervisor was killed may have a last word to say.
-            if event is not None and (event.stage, event.attempt) == (self.stage, self.record.attempts[-1].number):
-                self._take(event)
-                self.view.handle(event)
+            self._warn(f"started by --force in spite of: {problem.message}")
 
     def _take(self, event: Event) -> None:
         self.record.goes_on_at = Position.told_by(event) or self.record.goes_on_at
@@ -186,56 +160,154 @@ class StageRun:
             case EpochDone():
                 self.record.epochs_done = event.epoch + 1
                 self.folder.write_state(self.state)
-            case TrainingDone():
-                self._done = event
-            case ProcessFailed():
-                self._failed = event
             case _:
                 pass
 
     def _say(self, event: Event) -> None:
         append_event(self.folder.events, event)
 
-    # --- after
+    def _warn(self, message: str) -> None:
+        self._say(Warned(stage=self.stage, attempt=max(1, len(self.record.attempts)), message=message))
 
-    def _conclude(self, attempt: Attempt, returncode: int) -> StageState:
-        attempt.ended_s, attempt.exit_code = time.time(), returncode
-        if self._done is not None:  # everything is on disk, however the process ended afterwards
-            return self._finish(attempt, self._done)
-        if self.caught.number is not None and self._failed is None:  # what it could not save, say, comes first
-            raise self._interrupted(attempt, self.caught.number, returncode)
-        raise self._failure(attempt, returncode)
+    def _lower(self, rung: Rung, reason: str) -> None:
+        """The next attempt, and the next resume, begin where this rung leads."""
+        asked = self.preflight.resolved
+        self.record.downshifts = lowered_by(rung, asked, reason, self.record.downshifts)
+        self.folder.write_state(self.state)
+        footing = self.ladder.footing
+        self._now = replace(
+            self.preflight,
+            resolved=lowered(asked, self.record.downshifts),
+            workers=footing.workers,
+            val_workers=footing.val_workers,
+        )
 
-    def _finish(self, attempt: Attempt, done: TrainingDone) -> StageState:
-        attempt.reason = "stopped early: patience ran out" if done.stopped_early else "done"
+    def _lowered(self) -> list[str]:
+        """For people, as `workers 2`."""
+        return [f"{key.rpartition('.')[2]} {one.now}" for key, one in self.record.downshifts.items()]
+
+    # --- after it
+
+    def _go_on_after(self, ended: Ended) -> None:
+        """Make ready for another attempt. Raises the error that the stage ends with where there is to be none."""
+        if self.caught.number is not None and ended.failed is None:  # what it could not save, say, comes first
+            raise self._interrupted(self.caught.number, ended.returncode)
+        ordered = ended.ordered
+        if ordered is not None and ended.returncode == GuardStopError.exit_code:
+            self._after_order(ordered)
+            return
+        log = self.paths.log(self.attempt.number)
+        error = failure(ended.returncode, ended.failed, log, self._remains())
+        lines = last_lines(log, _LOG_LINES)
+        left = Remnants(ended.returncode, ended.failed, lines, ended.oom_kills, ended.hung, ended.shm_share)
+        diagnosis = diagnose(left)
+        if self.caught.number is not None or type(error) not in _MAY_BE_MEMORY or not diagnosis.survivable:
+            raise self._failed(error)
+        self._restart(diagnosis)
+
+    def _after_order(self, ordered: Ordered) -> None:
+        """The guard ended the attempt: for good, or to begin anew with a smaller batch."""
+        reason = ordered.alarm.reason
+        if ordered.rung.kind == "smaller batch":
+            self.attempt.reason = f"ended by the guard: {reason}"
+            self._begin_anew(ordered.rung, reason)
+            return
+        hint = f"{advice(ordered.rung, self.ladder.footing)}; {self._remains().where_to_resume}"
+        raise self._failed(GuardStopError(f"the guard stopped the training: {reason}", hint=hint))
+
+    def _restart(self, diagnosis: Diagnosis) -> None:
+        """Take the next rung, and tell. Raises where restarts or rungs are used up."""
+        at = self.record.goes_on_at if self.paths.has_checkpoint else None
+        try:
+            restart = self.recovery.after(diagnosis, at)
+        except SainetError as error:
+            hint = f"{self._remains().where_to_resume}; the log: {self.paths.log(self.attempt.number)}"
+            raise self._failed(type(error)(error.message, hint=hint)) from None
+        self.attempt.reason = diagnosis.message
+        says = {"stage": self.stage, "attempt": self.attempt.number}
+        if restart.rung is not None and restart.resource is not None:
+            rung = restart.rung
+            self._hear(
+                GuardActed(
+                    **says,
+                    resource=restart.resource,
+                    level="failure",
+                    action=rung.action,
+                    reason=diagnosis.message,
+                    before=rung.before,
+                    after=rung.after,
+                    hint=advice(rung, self.ladder.footing),
+                )
+            )
+            self._descend(rung, diagnosis)
+        self._hear(
+            StageRestarting(
+                **says, cause=diagnosis.cause, message=diagnosis.message, restart=restart.number, of=restart.of
+            )
+        )
+        self.folder.write_state(self.state)
+
+    def _descend(self, rung: Rung, diagnosis: Diagnosis) -> None:
+        if rung.resource == "vram":
+            asked, known = self.preflight.resolved, self.record.downshifts
+            self.record.downshifts = with_expandable_segments(asked, diagnosis.message, known)
+        if rung.kind == "smaller batch":
+            self._begin_anew(rung, diagnosis.message)
+        else:
+            self._lower(rung, diagnosis.message)
+
+    def _begin_anew(self, rung: Rung, reason: str) -> None:
+        """Another batch is another training: from epoch 0. The weights of the one before are kept beside the new ones.
+
+        Raises `WeightsError` when what the stage began with is not there any more.
+        """
+        if self.preflight.initial_weights is None:
+            hint = "put the initial weights back, or start a new run with a smaller --batch"
+            raise self._failed(WeightsError(f"{reason}; the stage cannot begin anew", hint=hint))
+        self._lower(rung, reason)
+        self._now = replace(self._now, weights=self.preflight.initial_weights)
+        self.paths.set_aside(f"batch-{rung.before['batch']}")
+        self.record.epochs_done, self.record.goes_on_at = 0, None
+        self.folder.write_state(self.state)
+
+    def _hear(self, event: Event) -> None:
+        """An event of ours that comes when the log of events is not read any more."""
+        self._say(event)
+        self.view.handle(event)
+
+    def _finish(self, done: TrainingDone) -> StageState:
+        """Everything is on disk, however the process ended afterwards."""
+        self.attempt.reason = "stopped early: patience ran out" if done.stopped_early else "done"
         self.record.status, self.record.metrics = "done", done.metrics
         self.record.epochs_done = done.epochs_trained
         self.folder.write_state(self.state)
-        event = StageDone(stage=self.stage, attempt=attempt.number, metrics=done.metrics, weights=done.best_weights)
+        event = StageDone(
+            stage=self.stage, attempt=self.attempt.number, metrics=done.metrics, weights=done.best_weights
+        )
         self._say(event)
         self.view.handle(event)
         return self.record
 
-    def _interrupted(self, attempt: Attempt, number: int, returncode: int) -> SainetError:
-        self.record.status, attempt.reason = "interrupted", stop_reason(number, returncode)
+    def _interrupted(self, number: int, returncode: int) -> SainetError:
+        self.record.status, self.attempt.reason = "interrupted", stop_reason(number, returncode)
         self.folder.write_state(self.state)
-        self._say(StageInterrupted(stage=self.stage, attempt=attempt.number, signal_number=number))
+        self._say(StageInterrupted(stage=self.stage, attempt=self.attempt.number, signal_number=number))
         remains = self._remains()
         return Interrupted(
-            f"stage {self.stage} was {attempt.reason}; {remains}",
+            f"stage {self.stage} was {self.attempt.reason}; {remains}",
             signal_number=number,
             hint=remains.how_to_resume,
         )
 
-    def _failure(self, attempt: Attempt, returncode: int) -> SainetError:
-        error = failure(returncode, self._failed, self.paths.log(attempt.number), self._remains())
+    def _failed(self, error: SainetError) -> SainetError:
+        """`error`, once state.json and the log of events have it."""
         self.record.status = "interrupted" if isinstance(error, Interrupted | GuardStopError) else "failed"
-        attempt.reason = error.message
+        self.attempt.reason = error.message
         self.folder.write_state(self.state)
         self._say(
             StageFailed(
                 stage=self.stage,
-                attempt=attempt.number,
+                attempt=self.attempt.number,
                 exit_code=error.code,
                 message=error.message,
                 hint=error.hint,
