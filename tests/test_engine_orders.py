@@ -141,12 +141,14 @@ def test_the_stock_engine_obeys_an_order_to_stop_and_tells_of_others(
     from sainet.engine.lifeline import StoppedByOrder
 
     plan = plan_for(tiny_set(images=IMAGES), engine="stock", **LEARNING)
-    write(plan.orders, number=1, workers=2)
+    write(plan.orders, number=1, workers=2, drop_cache=True)
     training = engine.training(plan)
     training.add_callback("on_train_epoch_end", lambda _: write(plan.orders, number=2, at=(1, 1), stop=True))
     with pytest.raises(StoppedByOrder):
         training.train()
     warnings = [event.message for event in all_of(Warned, read_events(plan.events))]
-    assert "order 1 is not obeyed: the stock engine can only be ordered to stop" in warnings
+    assert (
+        "order 1 is not obeyed: the stock engine can only be ordered to stop, and it asks for workers, drop_cache"
+    ) in warnings
     assert (plan.weights_dir / "last.pt").exists(), "the first epoch is kept"
     assert not plan.checkpoint_dir.exists()

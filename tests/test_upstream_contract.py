@@ -62,6 +62,7 @@ OVERRIDDEN = [
     ("StageDataset", "check_cache_ram", "a cache that does not fit is refused"),
     ("StageDataset", "cache_images", "what packing leaves over is given back"),
     ("StageTraining", "plot_training_samples", "pictures of the images that they show"),
+    ("StageValidator", "__call__", "a validation in pieces"),
     ("StageValidator", "plot_val_samples", "pictures of the images that they show"),
     ("StageValidator", "plot_predictions", "pictures of the images that they show"),
     ("StageValidator", "get_stats", "select_by"),
@@ -247,6 +248,26 @@ def test_the_validator_takes_its_fitness_from_get_stats() -> None:
     require("results_dict" in source_of(DetectionValidator.get_stats), "get_stats", "validation.StageValidator")
     popped = 'metrics.pop("fitness"' in source_of(BaseTrainer.validate)
     require(popped, "where the trainer takes the fitness from", "validation.StageValidator")
+
+
+def test_a_validation_takes_each_batch_for_itself_and_the_mean_of_the_models_losses() -> None:
+    from ultralytics.engine.validator import BaseValidator
+
+    once = in_order(
+        source_of(BaseValidator.__call__),
+        "model = self.get_model(model, trainer",
+        "TQDM(self.dataloader,",
+        "in enumerate(bar)",
+        "batch = self.preprocess(batch)",
+        'model(batch["img"], augment=augment)',
+        "in model.loss(batch, preds)[1].items()",
+        "self.loss[k] += v",
+        "self.update_metrics(preds, batch)",
+        "/ len(self.dataloader)",
+    )
+    require(once, "the validator's loop", "validation_pieces.Parts and losses_of_whole_batches")
+    of_trainer = "return trainer.ema.ema if" in source_of(BaseValidator.get_model)
+    require(of_trainer, "which model a training validates", "validation.StageValidator")
 
 
 def test_fitness_is_map50_95_where_nothing_is_chosen() -> None:

@@ -5,10 +5,9 @@ from typing import Any
 from sainet.engine.exact import Place, capture
 from sainet.engine.keeping import Keeper, Reason
 from sainet.engine.lifeline import StoppedByOrder
+from sainet.engine.obeying import obey
 from sainet.engine.orders import OrderBook
 from sainet.protocol import Orders, OrdersApplied
-
-_TUNABLE = ("workers", "prefetch_factor", "pin_memory")
 
 
 class Between:
@@ -44,8 +43,8 @@ class Between:
             self._keep("stop", place, last_step)
 
     def _obey(self, order: Orders, place: Place, last_step: int) -> None:
-        asked = {name: value for name in _TUNABLE if (value := getattr(order, name)) is not None}
-        changes = self.training.train_loader.change(**asked)
+        """Do what it asks and say so, also where there was nothing to change: the supervisor waits for the place."""
+        changes = obey(self.training, order)
         plan = self.training.plan
         self.training.reporter.emit(
             OrdersApplied(

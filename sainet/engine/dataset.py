@@ -1,12 +1,10 @@
 """Ultralytics' dataset, kept from writing into the user's data and from dropping images in silence."""
 
-import ctypes
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from PIL import Image
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils.patches import imread
 
+from sainet.engine.giving_back import trim_malloc
 from sainet.errors import DataError, RefusedError, StorageError
 from sainet.files import storage_error
 from sainet.geometry import Shape, fit_inside
@@ -75,6 +74,9 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
     """
 
     augment: bool
+    cache: str | None
+    ims: Any
+    """What is decoded already, by image, or None."""
 
     def __init__(
         self,
@@ -227,8 +229,19 @@ class StageDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no typ
         """Upstream's; then what the images lay in before they were packed is given back, which glibc would keep."""
         super().cache_images()
         if self.cache == "ram":
-            with suppress(AttributeError):  # another C library
-                ctypes.CDLL(None).malloc_trim(0)
+            trim_malloc()
+
+    def drop_cache(self) -> bool:
+        """Forget the decoded images of `cache: ram`, which are read from their files from now on; True if it had any.
+
+        What workers share with this process is given back once they have ended too.
+        """
+        if self.cache != "ram":
+            return False
+        self.cache = None
+        for name in ("ims", "im_hw0", "im_hw"):
+            setattr(self, name, [None] * self.ni)
+        return True
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:
         """Against what the supervisor has left for it, from the sizes that the label scan knows.

@@ -119,7 +119,7 @@ class ExactTraining(StageTraining):
         keeper = Keeper(self.slots, self.reporter, self.plan.checkpoint_every_s)
         between = Between(self, keeper, OrderBook(self.plan.orders, self.reporter.warn))
         if self.plan.micro_batch > 1:  # which may be refused: before anything is written
-            self._cut_batches(self.plan.micro_batch)
+            self.cut_batches(self.plan.micro_batch)
         if self.found is None and not self.resume:
             between.begin()
         if self.found is not None:
@@ -129,8 +129,20 @@ class ExactTraining(StageTraining):
         self.found = None  # a copy of all tensors
         return TrainingLoop(self, _Source(self.train_loader), between, place, self._last_step)
 
-    def _cut_batches(self, pieces: int) -> None:
-        self.micro = MicroBatches(self.model, pieces)
+    @property
+    def pieces(self) -> int:
+        """In how many a batch is computed."""
+        return 1 if self.micro is None else self.micro.pieces
+
+    def cut_batches(self, pieces: int) -> None:
+        """From the next batch on compute each in so many pieces, validation's too; 1 is whole.
+
+        Raises `RefusedError` when the model's loss is not known to add up over images; all is as before then.
+        """
+        self.micro = MicroBatches(self.model, pieces) if pieces > 1 else None
+        self.validator.pieces = pieces
+        if pieces == 1:
+            return
         images = -(-self.train_loader.batch_size // pieces)
         self.reporter.warn(
             f"batches are computed in {pieces} pieces: the gradient is that of the whole batch, but BatchNorm takes "

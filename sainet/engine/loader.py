@@ -1,6 +1,6 @@
 """The loaders that the profile describes, which can be re-tuned before any batch without changing what they deliver."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +18,17 @@ Batch = dict[str, Any]
 """What Ultralytics' collate makes: `img` (B, 3, H, W) uint8, `cls`, `bboxes`, `batch_idx`, `im_file`, ..."""
 
 
+Changed = dict[str, tuple[int | bool, int | bool]]
+"""Setting -> (before, after)."""
+
+
 class _Stream:
     """One PyTorch loader and its workers, from the first batch asked for to the end of `keys`."""
 
     def __init__(self, dataset: Any, keys: "Sampler[list[Any]]", plan: LoaderPlan, split: str) -> None:
         self.plan, self.split = plan, split
         self._batches: Any = None
+        self._ended: list[Any] = []
         try:
             self._start(dataset, keys)
         except OSError as error:  # the flag and PyTorch's queues take semaphores, which lie in /dev/shm
@@ -64,14 +69,17 @@ class _Stream:
         return explain_failure(error, self._workers, self.plan, self.split)
 
     def close(self) -> None:
-        """End the workers; what they have ready is dropped."""
+        """End the workers; what they have ready is dropped, and what came out of turn and waits here too."""
         self._abandoned.set()
-        if self._workers:
+        workers = self._workers
+        if workers:
             self._batches._shutdown_workers()
+        self._ended, self._batches = workers, None
 
     @property
     def _workers(self) -> list[Any]:
-        return list(getattr(self._batches, "_workers", []))
+        """Also once they have ended, and can tell why."""
+        return self._ended if self._batches is None else list(getattr(self._batches, "_workers", []))
 
 
 class _Keys(Sampler[list[Sample]]):
@@ -136,15 +144,12 @@ class TrainLoader:
             self.close()
         return batch
 
-    def change(self, **settings: int | bool) -> dict[str, tuple[int | bool, int | bool]]:
+    def change(self, **settings: int | bool) -> Changed:
         """Set `workers`, `prefetch_factor` or `pin_memory` from the next batch on; returns setting -> (before, after).
 
         Batches that were loaded ahead are loaded again, so none is lost and none comes twice.
         """
-        before = self.plan
-        self.plan = before.model_copy(update=settings)
-        changed = {key: (getattr(before, key), after) for key, after in settings.items()}
-        changed = {key: (old, new) for key, (old, new) in changed.items() if old != new}
+        self.plan, changed = _changed(self.plan, settings)
         if changed:
             self.close()
         return changed
@@ -203,9 +208,19 @@ class ValLoader:
         finally:
             stream.close()
 
+    def change(self, **settings: int | bool) -> Changed:
+        """As `TrainLoader.change`, from the next iteration on."""
+        self.plan, changed = _changed(self.plan, settings)
+        return changed
+
     def explain(self, error: RuntimeError) -> Exception:
         """As `TrainLoader.explain`, of the workers of the last iteration."""
         return error if self._stream is None else self._stream.explain(error)
 
     def close(self) -> None:
         """Nothing outlives an iteration."""
+
+
+def _changed(before: LoaderPlan, settings: Mapping[str, int | bool]) -> tuple[LoaderPlan, Changed]:
+    changed = {key: (getattr(before, key), after) for key, after in settings.items()}
+    return before.model_copy(update=settings), {key: (old, new) for key, (old, new) in changed.items() if old != new}

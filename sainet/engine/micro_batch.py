@@ -111,7 +111,7 @@ class MicroBatches:
 
     def _piece(self, part: Batch, unit: Tensor | None, forward: Forward, scale: Callable[[Tensor], Tensor]) -> "_Piece":
         """Forward and backward of one piece: its numerators, in units of `unit`, are added to the gradients."""
-        with _target_score_sums(self._model) as seen:
+        with target_score_sums(self._model) as seen:
             loss, items = forward(dict(part))
         (score_sum,) = (one.to(loss.dtype) for one in seen)
         divided_by = score_sum.clamp(min=1)
@@ -152,7 +152,7 @@ def _refuse_unless_additive(model: nn.Module) -> None:
 
 
 @contextmanager
-def _target_score_sums(model: nn.Module) -> Iterator[list[Tensor]]:
+def target_score_sums(model: nn.Module) -> Iterator[list[Tensor]]:
     """While the block lasts, every assignment of boxes adds the sum of its target scores."""
     sums: list[Tensor] = []
 

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from sainet.engine.validation import short_metrics
+from sainet.engine.vram_figures import VramWatch
 from sainet.protocol import (
     BatchDone,
     EpochDone,
@@ -28,6 +29,7 @@ class Reporter:
         self._last_batch_s = 0.0
         self._since_s = 0.0
         self._since_images = 0
+        self._vram = VramWatch()
 
     def emit(self, event: Event) -> None:
         append_event(self.plan.events, event)
@@ -72,6 +74,7 @@ class Reporter:
         now, total, batch = time.monotonic(), len(training.train_loader), training.loop.place.batch
         if now - self._last_batch_s < _BATCH_EVERY_S and batch + 1 < total:
             return
+        vram = self._vram.read(training.device)
         self.emit(
             BatchDone(
                 stage=self.plan.stage,
@@ -82,7 +85,9 @@ class Reporter:
                 batches=total,
                 losses=_floats(training.tloss),
                 images_per_s=self._since_images / max(now - self._since_s, 1e-9),
-                vram_bytes=_reserved_bytes(training.device),
+                vram_bytes=vram.reserved_bytes,
+                vram_allocated_bytes=vram.allocated_bytes,
+                vram_largest_free_bytes=vram.largest_free_bytes,
             )
         )
         self._last_batch_s = self._since_s = now
@@ -107,11 +112,3 @@ class Reporter:
 
 def _floats(losses: dict[str, Any] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (losses or {}).items()}
-
-
-def _reserved_bytes(device: Any) -> int | None:
-    if device.type != "cuda":
-        return None
-    import torch
-
-    return int(torch.cuda.memory_reserved(device))

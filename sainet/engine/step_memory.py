@@ -1,15 +1,15 @@
 """What training steps take of a CPU's memory: their tensors, and what the C library's malloc holds for them."""
 
-import ctypes
 import gc
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from ultralytics.utils.torch_utils import unwrap_model
+
+from sainet.engine.giving_back import trim_malloc
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -38,8 +38,7 @@ class StepMemory:
         tensors = storage_bytes(chain(batch.values(), _kept(self.training)))
         gc.collect()
         if trim:
-            with suppress(OSError, AttributeError):  # another C library than GNU's
-                ctypes.CDLL(None).malloc_trim(0)
+            trim_malloc()
         self._before_bytes = _read("VmRSS") - tensors if _reset_peak() else None
 
     def peak_bytes(self) -> int | None:

@@ -35,13 +35,16 @@ class StockBetween:
         self.orders = orders
 
     def before_batch(self, place: Place, last_step: int, *, stepped: bool) -> None:  # noqa: ARG002
-        """The only order that it can obey is to stop."""
+        """The only order that it can obey is to stop, which leaves whatever else it asks undone."""
         order = self.orders.due(place.epoch, place.batch)
         if order is None:
             return
         if order.stop:
             raise StoppedByOrder
-        self.orders.warn(f"order {order.number} is not obeyed: the stock engine can only be ordered to stop")
+        asked = ", ".join(order.model_dump(exclude_defaults=True, exclude={"version", "number", "at"})) or "nothing"
+        self.orders.warn(
+            f"order {order.number} is not obeyed: the stock engine can only be ordered to stop, and it asks for {asked}"
+        )
 
     def after_epoch(self, place: Place, last_step: int) -> None:
         """last.pt was written before."""

@@ -1,10 +1,12 @@
 """Validation by the metric that the user selects by."""
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from ultralytics.models.yolo.detect import DetectionValidator
 
 from sainet.engine.drawing import DRAWN, drawn_part
+from sainet.engine.validation_pieces import Parts, losses_of_whole_batches
 
 _METRICS = {
     "precision": "metrics/precision(B)",
@@ -20,9 +22,25 @@ def short_metrics(stats: dict[str, Any]) -> dict[str, float]:
 
 
 class StageValidator(DetectionValidator):  # type: ignore[misc]  # ultralytics has no types
-    """Reports `select_by` as the fitness, which best.pt and early stopping both go by."""
+    """Reports `select_by` as the fitness, which best.pt and early stopping both go by.
+
+    Batches are computed in `pieces`, as the training's are: a picture shows the images of one piece.
+    """
 
     select_by: Literal["map50-95", "map50", "recall"] = "map50-95"
+    pieces: int = 1
+    dataloader: Any
+
+    def __call__(self, trainer: Any = None, model: Any = None, **kwargs: Any) -> Any:
+        if self.pieces == 1:
+            return super().__call__(trainer, model, **kwargs)
+        whole, parts = self.dataloader, Parts(self.dataloader, self.pieces)
+        self.dataloader = parts
+        try:  # the final evaluation, without a trainer, has no losses
+            with nullcontext() if trainer is None else losses_of_whole_batches(trainer.ema.ema, parts):
+                return super().__call__(trainer, model, **kwargs)
+        finally:
+            self.dataloader = whole
 
     def plot_val_samples(self, batch: dict[str, Any], ni: int) -> None:
         super().plot_val_samples(drawn_part(batch), ni)
