@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from sainet.config.allocator import ALLOCATOR_VARIABLES, allocator_faults
 from sainet.config.auto import device_list
 from sainet.config.document import written
+from sainet.config.origin import DEFAULT
 from sainet.config.schema import Config
 from sainet.config.steps import initial_lr, step_images
 from sainet.errors import Problem
@@ -24,6 +25,7 @@ def contradictions(config: Config, places: Mapping[str, str]) -> list[Problem]:
         *_cudnn_contradictions(config),
         *_env_contradictions(config),
         *_allocator_contradictions(config),
+        *_guard_contradictions(config, places),
     ]
     return [Problem(message, places.get(key), hint) for key, message, hint in found]
 
@@ -94,3 +96,32 @@ def _allocator_contradictions(config: Config) -> _Found:
     if len(set(said.values())) > 1:
         message = "`env.PYTORCH_ALLOC_CONF` and `env.PYTORCH_CUDA_ALLOC_CONF` are the same setting and differ"
         yield "env.PYTORCH_ALLOC_CONF", message, "keep one"
+
+
+_RISING = (
+    ("clear", "slope_from", True),
+    ("clear", "hard_slope_from", True),
+    ("clear", "soft", True),
+    ("clear", "vram_soft", True),
+    ("soft", "hard", False),
+    ("vram_soft", "vram_hard", False),
+    ("disk_hard_gib", "disk_soft_gib", False),
+    ("tight_every_s", "every_s", False),
+)
+"""Of the guard: the first is below the second, or else what is short would be plenty at once (True), or at most the
+same."""
+
+
+def _guard_contradictions(config: Config, places: Mapping[str, str]) -> _Found:
+    """One problem for each setting that somebody has put on the wrong side of another."""
+    found: dict[str, tuple[str, str, str | None]] = {}
+    for low, high, strict in _RISING:
+        below, above = getattr(config.guard, low), getattr(config.guard, high)
+        if below > above or (strict and below == above):
+            is_low = places.get(f"guard.{low}", str(DEFAULT)) != str(DEFAULT)
+            key, value, other, limit = (low, below, high, above) if is_low else (high, above, low, below)
+            right, wrong = ("below", "above") if is_low else ("above", "below")
+            order = f"has to be {right}" if strict else f"cannot be {wrong}"
+            message = f"`guard.{key}` {value:g} {order} `guard.{other}` {limit:g}"
+            found.setdefault(key, (f"guard.{key}", message, f"lower guard.{low}, or raise guard.{high}"))
+    yield from found.values()

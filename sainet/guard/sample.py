@@ -22,7 +22,8 @@ class Sample:
 
     `time_s` is any clock that only goes forward; `memory.csv` has Unix time. `checkpoint_bytes` is the size of the
     newest exact checkpoint, `oom_kills` the kernel's count for the training's control group, `batch` the number of the
-    newest batch over all epochs.
+    newest batch over all epochs. `gpus` are those that the training uses, in its order; None for one that does not
+    answer.
     """
 
     time_s: float
@@ -34,4 +35,4 @@ class Sample:
     checkpoint_bytes: int | None = None
     oom_kills: int | None = None
     batch: int | None = None
-    gpus: tuple[GpuSample, ...] = ()
+    gpus: tuple[GpuSample | None, ...] = ()

@@ -14,7 +14,7 @@ from sainet.hardware.mig import instance_handles
 from sainet.hardware.owner import process_name, process_user
 from sainet.hardware.visibility import VARIABLE, Device, Place, visible_places
 
-__all__ = ["Gpu", "GpuProcess", "GpuReading", "UnreadableGpu", "read_gpus", "visible_gpus"]
+__all__ = ["Gpu", "GpuProcess", "GpuReading", "UnreadableGpu", "read_gpus", "start_nvml", "visible_gpus"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_gpus(environ: Mapping[str, str] = os.environ) -> GpuReading:
     `environ` supplies CUDA_VISIBLE_DEVICES.
     """
     try:
-        nvml = _start_nvml()
+        nvml = start_nvml()
     except ImportError as error:
         return GpuReading((), f"the package nvidia-ml-py cannot be imported ({error})")
     except OSError as error:
@@ -114,7 +114,7 @@ _LIBRARY = "libnvidia-ml.so.1"
 
 
 @cache
-def _start_nvml() -> Any:
+def start_nvml() -> Any:
     """The started library; raises ImportError or OSError, with the reason.
 
     Started once and never shut down: without the persistence daemon each start wakes the driver up, which

@@ -14,13 +14,13 @@ top of the mount, and the host besides. On cgroup v2 `memory.high` counts as a l
 process is slowed down to a crawl.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sainet.hardware.storage import Mount, read_mounts
 
-__all__ = ["Cgroup", "RamReading", "host_ram_bytes", "own_cgroups", "read_ram"]
+__all__ = ["Cgroup", "RamReading", "host_ram_bytes", "oom_kills", "own_cgroups", "ram_reading", "read_ram"]
 
 _ROOT = Path("/")
 
@@ -71,6 +71,7 @@ class _Names:
     usage: str
     file_pages: tuple[str, ...]
     unwritten: tuple[str, ...]
+    kills: str
 
 
 _NAMES = {
@@ -79,12 +80,14 @@ _NAMES = {
         usage="memory.usage_in_bytes",
         file_pages=("total_active_file", "total_inactive_file"),
         unwritten=("total_dirty", "total_writeback"),
+        kills="memory.oom_control",
     ),
     2: _Names(
         limits=("memory.max", "memory.high"),
         usage="memory.current",
         file_pages=("active_file", "inactive_file"),
         unwritten=("file_dirty", "file_writeback"),
+        kills="memory.events",
     ),
 }
 
@@ -100,10 +103,13 @@ class _Bound:
 
 def read_ram(root: Path = _ROOT) -> RamReading:
     """The RAM of this process at this moment. Raises OSError without /proc/meminfo."""
-    host = _host_bound(root)
+    return ram_reading(_meminfo(root), own_cgroups("memory", root))
+
+
+def ram_reading(meminfo: str, groups: Sequence[Cgroup]) -> RamReading:
+    """The RAM of a process in `groups`, its own first, as `own_cgroups` gives them; `meminfo`: the text of the file."""
     # Outermost first: where an inner group repeats a limit, it is the outer one that sets it.
-    groups = reversed(own_cgroups("memory", root))
-    bounds = [host, *(bound for group in groups for bound in _bounds(group))]
+    bounds = [_host_bound(meminfo), *(bound for group in reversed(groups) for bound in _bounds(group))]
     smallest = min(bounds, key=lambda bound: bound.limit_bytes)
     headroom = max(0, min(bound.limit_bytes - bound.working_set_bytes for bound in bounds))
     return RamReading(smallest.limit_bytes, smallest.limit_bytes - headroom, headroom, smallest.source)
@@ -111,7 +117,15 @@ def read_ram(root: Path = _ROOT) -> RamReading:
 
 def host_ram_bytes(root: Path = _ROOT) -> int:
     """All the memory the kernel has, whoever may use it. Raises OSError without /proc/meminfo."""
-    return _host_bound(root).limit_bytes
+    return _host_bound(_meminfo(root)).limit_bytes
+
+
+def oom_kills(group: Cgroup) -> int | None:
+    """How many processes the kernel has killed for memory in this group, whichever limit they hit.
+
+    On v2 those in groups below it count too. None where the kernel does not count them.
+    """
+    return _numbers(group.read(_NAMES[group.version].kills)).get("oom_kill")
 
 
 def own_cgroups(controller: str, root: Path = _ROOT) -> list[Cgroup]:
@@ -183,8 +197,12 @@ def _given_back(stat: dict[str, int], names: _Names) -> int:
     return max(0, sum(stat.get(key, 0) for key in names.file_pages) - unwritten)
 
 
-def _host_bound(root: Path) -> _Bound:
-    kibibytes = _numbers((root / "proc/meminfo").read_text())
+def _meminfo(root: Path) -> str:
+    return (root / "proc/meminfo").read_text()
+
+
+def _host_bound(meminfo: str) -> _Bound:
+    kibibytes = _numbers(meminfo)
     total = kibibytes["MemTotal:"] * 1024
     return _Bound(total, total - kibibytes["MemAvailable:"] * 1024, "the host's memory")
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from sainet.hardware.block_device import DiskKind, kind_of_device
 
-__all__ = ["Disk", "Mount", "Shm", "disk_of", "disks_of", "read_mounts", "read_shm"]
+__all__ = ["Disk", "Mount", "Shm", "disk_free_bytes", "disk_of", "disks_of", "read_mounts", "read_shm"]
 
 _ROOT = Path("/")
 
@@ -85,6 +85,15 @@ def disk_of(path: Path, root: Path = _ROOT) -> Disk:
         writable=os.access(folder, os.W_OK),
         kind=_kind(mount, root) if mount else "unknown",
     )
+
+
+def disk_free_bytes(folder: Path) -> int | None:
+    """What this user may still write on the disk of `folder`, by one system call; None where nobody can tell."""
+    try:
+        stat = os.statvfs(folder)
+    except OSError:
+        return None
+    return stat.f_bavail * stat.f_frsize
 
 
 def disks_of(paths: Iterable[Path], root: Path = _ROOT) -> list[Disk]:
