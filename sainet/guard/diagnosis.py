@@ -121,14 +121,18 @@ def _cause(left: Remnants) -> Cause:
 
 def _said(left: Remnants) -> Cause | None:
     """By the training's own last words, else by the end of its log."""
-    told = None if left.told is None else f"{left.told.message}\n{left.told.hint or ''}"
-    for text in ([told] if told else []) + ["\n".join(left.log)]:
+    for text in (_told(left), "\n".join(left.log)):
         for pattern, cause in _SIGNATURES:
             if re.search(pattern, text):
                 return cause
     return None
 
 
+def _told(left: Remnants) -> str:
+    return "" if left.told is None else f"{left.told.message}\n{left.told.hint or ''}"
+
+
+_TRIED = re.compile(r"Tried to allocate [\d.]+ \w+")
 _SENTENCES: dict[Cause, str] = {
     "kernel out of memory": "the kernel killed {what}: the RAM limit was reached",
     "worker killed": "a loader worker was killed, and not by the kernel for want of memory",
@@ -141,6 +145,9 @@ _SENTENCES: dict[Cause, str] = {
 def _message(cause: Cause, left: Remnants) -> str:
     if cause == "hung" and not left.hung and left.told is not None:
         return left.told.message
+    tried = _TRIED.search("\n".join([_told(left), *left.log]))
+    if cause == "CUDA out of memory" and tried is not None:
+        return f"CUDA ran out of memory ({tried[0]})"
     sentence = _SENTENCES.get(cause)
     if sentence is not None:
         whole = -left.returncode == _SIGKILL

@@ -58,8 +58,9 @@ def told_line(event: Event, *, images_per_s: float | None, epochs: int, unicode:
         case Warned():
             return [_labelled("warning", "yellow", event.message)]
         case ProcessFailed() | StageFailed():
-            hint = f"\n  hint: {event.hint}" if event.hint else ""
-            return [_labelled("failed", "bold red", f"{event.message} [exit code {event.exit_code}]{hint}")]
+            return [
+                _labelled("failed", "bold red", f"{event.message} [exit code {event.exit_code}]{_hint(event.hint)}")
+            ]
         case StageDone():
             figures = metrics_text(event.metrics)
             return [Text("done", style="green"), *([Text(figures)] if figures else []), Text(str(event.weights))]
@@ -91,8 +92,7 @@ def guard_text(event: GuardActed) -> Text:
     done = (
         "" if event.level == "clear" else "; nothing milder is left" if event.action == "none" else f": {event.action}"
     )
-    hint = f"\n  hint: {event.hint}" if event.hint else ""
-    return _labelled(f"guard, {event.level}", style, f"{event.reason}{done}{hint}")
+    return _labelled(f"guard, {event.level}", style, f"{event.reason}{done}{_hint(event.hint)}")
 
 
 def effect_text(event: GuardMeasured) -> Text:
@@ -101,6 +101,10 @@ def effect_text(event: GuardMeasured) -> Text:
     less = "less" if event.after_bytes <= event.before_bytes else "more"
     of = f"{event.resource} {gib(event.before_bytes)} -> {gib(event.after_bytes)} of {gib(event.limit_bytes)} GiB"
     return Text(f"guard, effect of {event.action}: {given} GiB {less} ({of})" + ("" if event.helped else "; no help"))
+
+
+def _hint(hint: str | None) -> str:
+    return f"\n  hint: {hint}" if hint else ""
 
 
 def _switch(value: int | bool) -> str:

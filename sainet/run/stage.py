@@ -19,6 +19,7 @@ from sainet.protocol import (
     GuardActed,
     Orders,
     Plan,
+    Resource,
     Stage,
     StageDone,
     StageFailed,
@@ -225,29 +226,28 @@ class StageRun:
             raise self._failed(type(error)(error.message, hint=hint)) from None
         self.attempt.reason = diagnosis.message
         says = {"stage": self.stage, "attempt": self.attempt.number}
-        if restart.rung is not None and restart.resource is not None:
-            rung = restart.rung
-            self._hear(
-                GuardActed(
-                    **says,
-                    resource=restart.resource,
-                    level="failure",
-                    action=rung.action,
-                    reason=diagnosis.message,
-                    before=rung.before,
-                    after=rung.after,
-                    hint=advice(rung, self.ladder.footing),
-                )
-            )
-            self._descend(rung, diagnosis)
-        self._hear(
-            StageRestarting(
-                **says, cause=diagnosis.cause, message=diagnosis.message, restart=restart.number, of=restart.of
-            )
+        told = StageRestarting(
+            **says, cause=diagnosis.cause, message=diagnosis.message, restart=restart.number, of=restart.of
         )
+        self._hear(told)
+        if restart.rung is not None and restart.resource is not None:
+            self._descend(restart.rung, restart.resource, diagnosis)
         self.folder.write_state(self.state)
 
-    def _descend(self, rung: Rung, diagnosis: Diagnosis) -> None:
+    def _descend(self, rung: Rung, resource: Resource, diagnosis: Diagnosis) -> None:
+        """Take the rung, and tell."""
+        acted = GuardActed(
+            stage=self.stage,
+            attempt=self.attempt.number,
+            resource=resource,
+            level="failure",
+            action=rung.action,
+            reason=diagnosis.message,
+            before=rung.before,
+            after=rung.after,
+            hint=advice(rung, self.ladder.footing),
+        )
+        self._hear(acted)
         if rung.resource == "vram":
             asked, known = self.preflight.resolved, self.record.downshifts
             self.record.downshifts = with_expandable_segments(asked, diagnosis.message, known)
