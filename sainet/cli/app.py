@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sainet import __version__
-from sainet.cli import config, data, doctor, full_workflow, profile_memory, profiles, runs, train
+from sainet.cli import config, data, doctor, full_workflow, guard, profile_memory, profiles, runs, train
 from sainet.cli.output import forgive, print_error
 from sainet.errors import SainetError
 
@@ -31,6 +31,7 @@ app.add_typer(profiles.app, name="profiles")
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
+app.add_typer(guard.app, name="guard")
 
 
 def _print_version(asked: bool) -> None:

@@ -32,7 +32,7 @@ def show(
     from sainet.cli.output import print_json, warn
     from sainet.config.show import nested_values, origin_lines, select_keys
 
-    resolved = _resolve(stage_number(stage), request_of(profile, tier, config, sets))
+    resolved = resolve_here(stage_number(stage), request_of(profile, tier, config, sets))
     chosen = select_keys(resolved, keys or [])
     if json:
         print_json(
@@ -93,7 +93,8 @@ def schema(
     print_json(json_schema(found))
 
 
-def _resolve(stage: Literal[1, 2], request: "Request") -> "Resolved":
+def resolve_here(stage: Literal[1, 2], request: "Request") -> "Resolved":
+    """What a run of this stage in this folder, on this machine, would use."""
     import os
 
     from sainet.cli.machine_values import hardware_values
@@ -109,7 +110,7 @@ def _validate_run(request: "Request", stages: Sequence[Literal[1, 2]]) -> None:
     resolved: list[Resolved] = []
     for stage in stages:
         try:
-            resolved.append(_resolve(stage, request))
+            resolved.append(resolve_here(stage, request))
         except ConfigError as error:
             problems += error.problems
     for text in dict.fromkeys(text for one in resolved for text in one.warnings):

@@ -1,8 +1,9 @@
 """The tables of `sainet profile-memory`: plain columns, since building them with rich takes longer than the answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from sainet.cli.output import print_columns
 from sainet.report.memory import TITLES, gib
 
 _VERDICTS = {"does not fit": "DOES NOT FIT"}
@@ -15,7 +16,7 @@ def print_outlook(described: dict[str, Any], *, title: str) -> None:
     for resource in described["resources"]:
         if resource["rows"] or resource["not_counted"]:
             print(f"\n{_heading(resource)}")
-            _print(_rows(resource["rows"]), right=(1,))
+            print_columns(_rows(resource["rows"]), right=(1,))
     print("")
     for line in _lines(described):
         print(line)
@@ -69,7 +70,7 @@ def _what_if(cells: list[dict[str, Any]]) -> None:
     table = [["batch", *(f"{height}x{width}" for height, width in shapes)]]
     for batch in dict.fromkeys(cell["batch"] for cell in cells):
         table.append([str(batch), *(_cell(cell) for cell in cells if cell["batch"] == batch)])
-    _print(table, right=range(len(shapes) + 1))
+    print_columns(table, right=range(len(shapes) + 1))
 
 
 def _cell(cell: dict[str, Any]) -> str:
@@ -84,22 +85,11 @@ def _gpus(rows: list[dict[str, Any]]) -> None:
         sizes = gib(row["ram_bytes"]), gib(row["shm_bytes"])
         counts = str(row["gpus"]), str(row["batch"]), str(row["workers"])
         table.append([*counts, *sizes, *rates, row["verdict"]])
-    _print(table, right=range(7))
+    print_columns(table, right=range(7))
 
 
 def _measured(measured: dict[str, Any]) -> None:
     table = [["measured here", "predicted", "measured", "error"]]
     for row in measured["rows"]:
         table.append([row["what"], gib(row["predicted_bytes"]), gib(row["measured_bytes"]), f"{row['error']:+.1%}"])
-    _print(table, right=(1, 2, 3))
-
-
-def _print(rows: Iterator[list[str]] | list[list[str]], *, right: Sequence[int]) -> None:
-    """Aligned columns, two blanks in front and between; the last one is as long as it is."""
-    table = list(rows)
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        cells = [
-            text.rjust(w) if i in right else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        print(f"  {'  '.join(cells)}".rstrip())
+    print_columns(table, right=(1, 2, 3))

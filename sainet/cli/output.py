@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,20 @@ def print_json(value: Any) -> None:
     """One JSON value on stdout."""
     json.dump(value, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def print_columns(rows: Iterable[list[str]], *, right: Collection[int]) -> None:
+    """Aligned columns on stdout, those in `right` to the right, two blanks in front and between.
+
+    The last one is as long as it is. For what must not wait until rich is imported.
+    """
+    table = list(rows)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        cells = [
+            text.rjust(w) if i in right else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        print(f"  {'  '.join(cells)}".rstrip())
 
 
 def note(text: str) -> None:
