@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sainet.config.keys import split_stage
 from sainet.config.library import Profile
@@ -19,16 +20,18 @@ from sainet.errors import ConfigError, Interrupted, Problem, RunExistsError, Sto
 from sainet.files import replace_text
 from sainet.hardware.machine import Machine, read_machine, values_of
 from sainet.protocol import Stage
-from sainet.run.attempt import View
 from sainet.run.downshifts import lowered, standing_downshifts
 from sainet.run.identity import check_same_training, training_identity
+from sainet.run.leftovers import end_leftovers
 from sainet.run.lock import locked
 from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, promised_bytes, require
 from sainet.run.signals import Caught, catching
-from sainet.run.stage import StageRun, end_leftovers
 from sainet.state import Command, Downshift, Request, RunFolder, RunState, StageState
 
-ViewMaker = Callable[[str, int], AbstractContextManager[View]]
+if TYPE_CHECKING:  # a dry run watches nothing
+    from sainet.run.attempt import View
+
+ViewMaker = Callable[[str, int], AbstractContextManager["View"]]
 """Given the run's name and its number of stages, something that shows events while it is entered."""
 
 
@@ -208,7 +211,7 @@ class Workflow:
             if any(ended):
                 self.machine = self.read()
 
-    def _run_stage(self, stage: Stage, settings: Resolved, state: RunState, view: View, caught: Caught) -> None:
+    def _run_stage(self, stage: Stage, settings: Resolved, state: RunState, view: "View", caught: Caught) -> None:
         if state.stages[stage].status == "done":  # by another process, while this one looked at the data
             return
         if caught.number is not None:
@@ -217,6 +220,8 @@ class Workflow:
         self.machine = self.read()
         found = self.inspect({stage: settings}, state)  # again: stage 1's weights are there by now
         require(found.values())
+        from sainet.run.stage import StageRun
+
         StageRun(self.folder, state, stage, found[stage], view, caught).run()
 
     def _open(self, resolved: dict[Stage, Resolved]) -> RunState:

@@ -17,7 +17,7 @@ from conftest import make_tiny_set
 
 from sainet.errors import GuardStopError, Interrupted, RunExistsError, SainetError, StorageError, UsageError
 from sainet.hardware.machine import Machine, read_machine
-from sainet.hardware.process import group_members
+from sainet.hardware.process import group_members, process_started_s
 from sainet.protocol import CheckpointSaved, Event, TrainingStarted, Warned
 from sainet.report.memory_now import MemoryNow
 from sainet.run import attempt as attempt_module
@@ -343,7 +343,7 @@ def test_a_training_left_by_a_killed_supervisor_is_ended_before_the_next_attempt
     )
     state = stage.folder.read_state()
     attempt = state.stages[1].attempts[-1]
-    attempt.pid, attempt.pid_started_s, attempt.ended_s = left.pid, stage_module.process_started_s(left.pid), None
+    attempt.pid, attempt.pid_started_s, attempt.ended_s = left.pid, process_started_s(left.pid), None
     stage.folder.write_state(state)
 
     alive: list[bool] = []
@@ -362,7 +362,7 @@ def test_what_an_attempt_of_a_killed_supervisor_still_holds_does_not_stand_again
     left = subprocess.Popen(["sleep", "60"], start_new_session=True)
     state = stage.folder.read_state()
     attempt = state.stages[1].attempts[-1]
-    attempt.pid, attempt.pid_started_s, attempt.ended_s = left.pid, stage_module.process_started_s(left.pid), None
+    attempt.pid, attempt.pid_started_s, attempt.ended_s = left.pid, process_started_s(left.pid), None
     stage.folder.write_state(state)
 
     def read() -> Machine:

@@ -26,6 +26,8 @@ _EXPANDABLE = "expandable_segments"
 
 def lowered(resolved: Resolved, downshifts: Mapping[str, Downshift]) -> Resolved:
     """The configuration with what memory has made smaller over it; each value says why."""
+    if not downshifts:
+        return resolved
     return resolved.over(Setting(key, one.now, Origin("guard", one.reason)) for key, one in downshifts.items())
 
 

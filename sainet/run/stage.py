@@ -11,7 +11,7 @@ from sainet.guard.diagnosis import Diagnosis, Remnants, diagnose
 from sainet.guard.ladder import Ladder, Rung
 from sainet.guard.sample_file import SampleLog
 from sainet.guard.sampler import Sampler
-from sainet.hardware.process import end_group, process_started_s
+from sainet.hardware.process import process_started_s
 from sainet.protocol import (
     CheckpointSaved,
     EpochDone,
@@ -36,35 +36,17 @@ from sainet.run.downshifts import footing_of, lowered, lowered_by, with_expandab
 from sainet.run.ending import Remains, failure, stop_reason
 from sainet.run.guarding import Guarding, Ordered, memory_file
 from sainet.run.launch import start
+from sainet.run.leftovers import end_leftovers
 from sainet.run.plan import make_plan
 from sainet.run.preflight import Preflight, classes_of
 from sainet.run.recovery import Recovery
 from sainet.run.signals import Caught
 from sainet.state import Attempt, Position, RunFolder, RunState, StageFolder, StageState
 
-_LEFTOVER_GRACE_S = 25.0
-_SAME_PROCESS_S = 2.0
 _LOG_LINES = 1000
 _MAY_BE_MEMORY = frozenset({SainetError, StorageError})
 """What a training that memory has ended may say: a worker was killed, /dev/shm is full. All else it says is about
 something else."""
-
-
-def end_leftovers(record: StageState) -> bool:
-    """A training process whose supervisor was killed may still be on its way out, holding memory: end it.
-
-    True where there was one.
-    """
-    found = False
-    for attempt in record.attempts[-1:]:
-        if attempt.pid is not None and attempt.pid_started_s is not None:
-            started_s = process_started_s(attempt.pid)
-            if started_s is not None and abs(started_s - attempt.pid_started_s) < _SAME_PROCESS_S:
-                found = True
-                end_group(attempt.pid, grace_s=_LEFTOVER_GRACE_S)
-        if attempt.ended_s is None:
-            attempt.ended_s, attempt.reason = time.time(), "the supervisor was killed"
-    return found
 
 
 @dataclass
