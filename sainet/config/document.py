@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,22 @@ def read_entries(path: Path, shown: str) -> list[Entry]:
 
 def parse_entries(text: str, shown: str) -> list[Entry]:
     """`read_entries` for text that is at hand. Raises `ConfigError`."""
+    return list(_parsed(text, shown))
+
+
+@lru_cache(maxsize=16)  # a profile is asked for with each of its tiers
+def _parsed(text: str, shown: str) -> tuple[Entry, ...]:
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
         if root is None or root.tag == "tag:yaml.org,2002:null":
-            return []
+            return ()
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError([Problem("expected `key: value` lines", f"{shown}:{root.start_mark.line + 1}")])
         problems = list(_key_problems(root, "", shown))
         if problems:
             raise ConfigError(problems)
-        return list(_leaves(loader, root, ""))
+        return tuple(_leaves(loader, root, ""))
     except yaml.MarkedYAMLError as error:
         if "nesting depth" in str(error.problem):  # PyYAML 6.0.4 counts; before, the interpreter did
             raise ConfigError([Problem("is nested too deeply", shown)]) from None
