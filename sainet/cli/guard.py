@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sainet.cli.options import ConfigFiles, Profile, Sets, Tier, request_of
+from sainet.cli.options import ConfigFiles, Sets, Tier, request_of
 
 if TYPE_CHECKING:
     from sainet.config.schema import Config
     from sainet.guard.ladder import Footing
     from sainet.guard.replay import Decision
+    from sainet.state import Request
+
+_SHOWN = "h200"
+"""Whose ladder is shown where nobody says: it has all rungs."""
 
 app = typer.Typer(help="See what the guard would do.", no_args_is_help=True)
 
@@ -25,7 +29,15 @@ def replay(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A run's memory.csv, or a CSV of your own with such columns.")
     ],
-    profile: Profile = "cpu",
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="Whose settings; by default those of the run that FILE is from, else h200's.",
+            show_default=False,
+        ),
+    ] = None,
     tier: Tier = None,
     config: ConfigFiles = None,
     sets: Sets = None,
@@ -33,7 +45,7 @@ def replay(
 ) -> None:
     """Print each decision that the guard would have made: when, about what, what it would have done, and why.
 
-    Each step is the next one from the settings of the profile on; what it would have changed is not in the recording.
+    Each step is the next one from these settings on; what it would have changed is not in the recording.
     """
     from dataclasses import asdict
 
@@ -43,7 +55,7 @@ def replay(
     from sainet.guard.replay import replay as decide
     from sainet.guard.sample_file import read_samples
 
-    asked = resolve_here(1, request_of(profile, tier, config, sets)).config
+    asked = resolve_here(1, _request(file, profile, request_of(profile or _SHOWN, tier, config, sets))).config
     samples = read_samples(file, warn)
     decisions = decide(samples, asked.guard, Ladder(_footing(asked)))
     if json:
@@ -52,6 +64,17 @@ def replay(
         _print(decisions, samples[0].time_s)
     else:
         note(f"nothing to decide in {len(samples)} samples over {samples[-1].time_s - samples[0].time_s:.0f} s")
+
+
+def _request(file: Path, profile: str | None, typed: "Request") -> "Request":
+    """What was typed; without a profile, over what was asked for when the run of the recording was started."""
+    from sainet.cli.start import over
+    from sainet.state import RunFolder
+
+    run = RunFolder(file.absolute().parent)
+    if profile is not None or not run.exists:
+        return typed
+    return over(run.read_state().request, typed, [1])
 
 
 def _print(decisions: "list[Decision]", start_s: float) -> None:

@@ -40,7 +40,7 @@ def start(
     if resume and profile == "auto" and folder.exists:
         stored = _stored_request(folder.read_state(), command, stages)
         if stored is not None:
-            request = _over(stored, request, stages)
+            request = over(stored, request, stages)
     workflow = Workflow(command, stages, request, folder, read_machine(), tell=note)
     if dry:
         from sainet.cli.dry_run import dry_run
@@ -66,7 +66,7 @@ def _stored_request(state: RunState, command: Command, stages: Sequence[Stage]) 
     return None if record is None else record.request or state.request
 
 
-def _over(stored: Request, typed: Request, stages: Sequence[Stage]) -> Request:
+def over(stored: Request, typed: Request, stages: Sequence[Stage]) -> Request:
     """What was asked for when the run began, and over it what is typed now: `--resume --run NAME` needs no more.
 
     Of what was asked for, only what reaches one of `stages` counts.
