@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sainet.guard.ladder import Footing, Rung
 from sainet.protocol import Resource
 
-__all__ = ["advice"]
+__all__ = ["advice", "advice_where_nothing_is_left"]
 
 _STOPPED: Mapping[Resource, str] = {
     "ram": "more RAM, a smaller --batch, or --cache false; what takes it: sainet profile-memory",
@@ -13,6 +13,10 @@ _STOPPED: Mapping[Resource, str] = {
     "disk": "free some space, or put the run on a larger disk (--runs-dir)",
     "vram": "a smaller --batch, or --set train.micro_batch=N; what fits: sainet profile-memory",
 }
+
+
+def advice_where_nothing_is_left(resource: Resource) -> str:
+    return f"next time: {_STOPPED[resource]}"
 
 
 def advice(rung: Rung, footing: Footing) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sainet.config.schema import Guard
 from sainet.files import replace_text
-from sainet.guard.advice import advice
+from sainet.guard.advice import advice, advice_where_nothing_is_left
 from sainet.guard.ladder import Ladder, Rung
 from sainet.guard.orders import order_for
 from sainet.guard.policy import Alarm, Policy
@@ -54,6 +54,8 @@ class Guarding:
     ladder: Ladder
     tell: Callable[[Event], None]
     lower: Callable[[Rung, str], None]
+    warn: Callable[[str], None]
+    """Must not raise where the disk is full."""
     now: Callable[[], float] = time.time
     progress: Progress = field(default_factory=Progress, init=False)
     sample: Sample | None = field(default=None, init=False)
@@ -97,11 +99,18 @@ class Guarding:
             return None
         self.sample = sample = self._read(now_s)
         self._next_s = now_s + (self.settings.tight_every_s if self.policy.tight(sample) else self.settings.every_s)
-        self.log.append(sample)
+        self._keep(sample)
         self._measure(sample)
         for alarm in self.policy.see(sample):
             self._answer(alarm)
         return sample
+
+    def _keep(self, sample: Sample) -> None:
+        """A sample that cannot be written is no reason to stop looking; it is told once."""
+        self.log.append(sample)
+        if self.log.problem and not self._told_full:
+            self._told_full = True
+            self.warn(f"{self.log.problem}: what is seen of the memory is not kept")
 
     def _read(self, now_s: float) -> Sample:
         progress = self.progress
@@ -173,9 +182,18 @@ class Guarding:
                 reason=alarm.reason,
                 before=rung.before if rung else {},
                 after=rung.after if rung else {},
-                hint=advice(rung, self.ladder.footing) if rung else None,
+                hint=self._hint(alarm, rung),
             )
         )
+
+    def _hint(self, alarm: Alarm, rung: Rung | None) -> str | None:
+        if rung is not None:
+            return advice(rung, self.ladder.footing)
+        if alarm.level == "clear":
+            return None
+        if not self.settings.enabled:
+            return "guard.enabled is false: nothing is done about it"
+        return advice_where_nothing_is_left(alarm.resource)
 
     # --- measuring
 

@@ -103,7 +103,7 @@ class StageRun:
         self.folder.write_state(self.state)
         tail = LineTail(self.folder.events, from_end=True)
         settings = self._now.resolved.config.guard
-        guarding = Guarding(settings, plan, sampler, samples, self.ladder, self._say, self._lower)
+        guarding = Guarding(settings, plan, sampler, samples, self.ladder, self._say, self._lower, self._warn)
         running = AttemptRun(plan, guarding, self.view, self.caught, self._take, self._lowered)
         process = start(self.paths.plan(attempt.number), self.paths.log(attempt.number), self._now.resolved.config.env)
         try:
@@ -150,7 +150,8 @@ class StageRun:
         append_event(self.folder.events, event)
 
     def _warn(self, message: str) -> None:
-        self._say(Warned(stage=self.stage, attempt=max(1, len(self.record.attempts)), message=message))
+        with contextlib.suppress(StorageError):
+            self._say(Warned(stage=self.stage, attempt=max(1, len(self.record.attempts)), message=message))
 
     def _lower(self, rung: Rung, reason: str) -> None:
         """The next attempt, and the next resume, begin where this rung leads."""
