@@ -53,9 +53,15 @@ LOADED_HERE: dict[str, Any] = {
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder of the tests' own: traces are made once for all of them, and never taken from the user's."""
+    """A cache folder of the tests' own: traces are made once for all of them, and never taken from the user's.
+
+    Processes that test beside each other share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(folder))
         yield Path(os.environ["XDG_CACHE_HOME"]) / "sainet"
 
 

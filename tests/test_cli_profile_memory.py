@@ -161,6 +161,7 @@ def test_what_is_typed_wrong_is_told(arguments: list[str], said: str, tmp_path: 
     assert said in done.stderr
 
 
+@pytest.mark.alone
 def test_a_budget_is_printed_in_at_most_four_times_the_import_of_its_libraries(tmp_path: Path) -> None:
     libraries = [sys.executable, "-c", "import typer, rich, yaml, pydantic"]
     commands = {"libraries": libraries} | {

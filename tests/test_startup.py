@@ -5,12 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from running import command, environment
 
 _LIBRARIES = [sys.executable, "-c", "import typer, rich, yaml, pydantic"]
 _ROUNDS = 7
 
 
+@pytest.mark.alone
 def test_help_takes_at_most_twice_and_a_dry_run_four_times_the_import_of_their_libraries(tmp_path: Path) -> None:
     dry_run = command("train", "--stage", "1", "--profile", "h200", "--dry-run")
     commands = {"libraries": _LIBRARIES, "help": command("--help"), "dry run": dry_run}
