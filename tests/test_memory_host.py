@@ -8,6 +8,7 @@ from memory_cases import FACTS, FRAMES, PLAIN, loader, named, total, work
 from sainet.engine.order import group_bounds
 from sainet.memory.budget import Row
 from sainet.memory.host import ram_rows, shm_rows
+from sainet.memory.loader_rows import validated_images
 from sainet.memory.process_rows import (
     LABEL_BYTES,
     LABEL_COPY_BYTES,
@@ -95,6 +96,16 @@ def test_one_square_image_makes_a_batch_of_validation_square() -> None:
     assert named(shm_rows(load), "validation queue").bytes == 64 * 3 * 672 * 672
     by_two = replace(load, batch=16)
     assert named(shm_rows(by_two), "validation queue").bytes == 64 * 3 * 384 * 672
+
+
+def test_validations_batches_stay_whole_in_the_loader_and_are_computed_in_pieces() -> None:
+    """256 images in rectangles of 832x1472, which are more pixels than 128 of the training's; the last batch is 44."""
+    whole = work(shape=(1440, 832), images=Images(1000, 300, ((1080, 1920),), "the test"))
+    square = replace(whole, shape=(1440, 1440))
+    assert [validated_images(replace(whole, micro_batch=pieces)) for pieces in (1, 3, 256)] == [256, 86, 1]
+    assert [validated_images(replace(square, micro_batch=pieces)) for pieces in (1, 3)] == [152, 51]
+    assert pytest.approx(152 * 1440**2, rel=0.01) == 256 * 832 * 1472
+    assert shm_rows(replace(square, micro_batch=3)) == shm_rows(square)
 
 
 def test_ultralytics_starts_no_more_workers_than_there_are_batches() -> None:

@@ -90,18 +90,26 @@ def test_too_little_vram_takes_as_few_micro_batches_as_fit_because_they_keep_the
     assert found(WORKLOAD, model, vram=third) == ["--set train.micro_batch=3"]
 
 
-def test_micro_batches_do_not_make_a_validation_smaller_which_has_twice_the_batch_at_once() -> None:
-    model = forecaster(gib_validated=0.125)
-    validation = 2 * WORKLOAD.batch // 8  # GiB
-    need = {pieces: model(replace(WORKLOAD, micro_batch=pieces)).device for pieces in (1, 5, 64)}
-    assert [device and device.estimate_bytes / GIB for device in need.values()] == [64, validation, validation]
-    assert "a step of 64 images" in str(need[1])
-    assert "a validation, whose largest batch is as 128 images of 832x1440" in str(need[64])
-    assert found(WORKLOAD, model, vram=1.1 * validation + 0.5) == ["--set train.micro_batch=5"]
-    in_8 = replace(WORKLOAD, micro_batch=8)
-    assert model.largest_batch(in_8, round((1.1 * validation + 0.5) * GIB)) == WORKLOAD.batch
-    assert model.largest_batch(in_8, round(1.1 * validation * GIB)) == 62
-    assert found(WORKLOAD, model, vram=1.1 * validation) == ["--set train.micro_batch=5", "--batch 62"]
+def test_validation_is_computed_in_as_many_pieces_as_training() -> None:
+    model = forecaster(gib_validated=0.75)
+    devices = [model(replace(WORKLOAD, micro_batch=pieces)).device for pieces in (1, 4, 5, 64)]
+    need = [device for device in devices if device is not None]
+    images = [128, 32, 26, 2]
+    assert [device.estimate_bytes / GIB for device in need] == [0.75 * count for count in images]
+    for device, count in zip(need, images, strict=True):
+        assert f"a validation of at most {count} images of 832x1440 at once" in str(device)
+    assert found(WORKLOAD, model, vram=need[1].plan_bytes / GIB) == ["--set train.micro_batch=4"]
+    assert found(WORKLOAD, model, vram=need[3].plan_bytes / GIB) == ["--set train.micro_batch=64"]
+    assert found(WORKLOAD, model, vram=0.99 * need[3].plan_bytes / GIB) is None
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 8])
+def test_the_largest_batch_is_the_largest_that_can_be_trained_and_validated(pieces: int) -> None:
+    model, workload = forecaster(gib_validated=0.75), replace(WORKLOAD, micro_batch=pieces)
+    plan = {batch: model(replace(workload, batch=batch)).budget("vram").need_bytes for batch in range(pieces, 80)}
+    for free in [plan[batch] + change for batch in (9, 20, 31, 40, 48, 70) for change in (-1, 0, 1)]:
+        by_hand = max((batch for batch, need_bytes in plan.items() if need_bytes <= free), default=0)
+        assert model.largest_batch(workload, free, most=79 // pieces) == min(by_hand, 79 // pieces * pieces)
 
 
 def test_settings_that_keep_more_gradients_than_what_was_traced_are_counted_with_them() -> None:

@@ -330,7 +330,7 @@ def test_frozen_layers_have_neither_gradients_nor_momentum(traced: Callable[...,
     assert live_bytes(frozen.moments(), 400) < 0.8 * live_bytes(free.moments(), 400)  # no activations kept for them
 
 
-def test_a_validation_takes_more_than_the_training_of_a_head_alone(traced: Callable[..., Trace]) -> None:
+def test_a_validation_takes_as_much_as_the_training_of_a_head_alone(traced: Callable[..., Trace]) -> None:
     """Of twice the images, which nothing is kept of for a backward pass; its own tensors are the training's."""
     whole, head = traced(), traced(frozen=22)
     for trace in (whole, head):
@@ -338,7 +338,7 @@ def test_a_validation_takes_more_than_the_training_of_a_head_alone(traced: Calla
         stays = facts.weight_bytes + facts.average_bytes + facts.optimizer_bytes
         assert live_bytes(trace.validating, 0) == pytest.approx(stays, rel=0.2)
     assert live_bytes(whole.validating, 800) < 0.5 * live_bytes(whole.moments(), 400)
-    assert live_bytes(head.validating, 4 * 400) > live_bytes(head.moments(), 400)  # in two pieces, say
+    assert live_bytes(head.validating, 800) == pytest.approx(live_bytes(head.moments(), 400), rel=0.05)
 
 
 def test_half_precision_and_channels_last_save_what_they_should(traced: Callable[..., Trace]) -> None:
@@ -392,6 +392,7 @@ def test_measured_gpu_memory_is_predicted_within_7_per_cent(
     assert len({claim.request for claim in claims}) == 2  # three of them are the same model at the same size
 
 
+@pytest.mark.alone
 def test_a_first_trace_takes_at_most_8_times_the_import_of_torch(benchmark_of: Callable[[str], Any]) -> None:
     claims = benchmark_of("tracer_claims")
     # Other processes may slow down one of the two: a round without them is enough.

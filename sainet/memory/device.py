@@ -58,7 +58,7 @@ def _model(facts: ModelFacts) -> list[Row]:
 def _busiest(workload: Workload, *, validates: bool) -> str:
     if validates:
         height, width = workload.shape
-        return f"a validation, whose largest batch is as {validated_images(workload)} images of {height}x{width}"
+        return f"a validation of at most {validated_images(workload)} images of {height}x{width} at once"
     height, width = workload.step_shape or workload.shape
     return f"a step of {workload.piece_images} images of {height}x{width}"
 

@@ -101,7 +101,7 @@ class Forecaster:
         full, more = images * pieces * ranks, (pieces - 1) * ranks
         if not more or images == most:
             return full
-        # Some pieces may have one image more, where what stands against all of them is the validation.
+        # Some pieces may have one image more, where what stands against all of them is the validation's pieces.
         peak = model.peak(images + 1, self.allocator)
         return next((batch for batch in range(full + more, full, -ranks) if holds(batch, peak)), full)
 

@@ -103,7 +103,12 @@ def pinned(waiting: Amount, batch_bytes: int) -> Amount:
 
 
 def val_batches(workload: Workload) -> Sequence[int]:
-    """Bytes of each batch of one validation of one process; of a single full one where the images are not known.
+    """Bytes of each batch of one validation of one process; of a single full one where the images are not known."""
+    return [images * image_bytes for images, image_bytes in _val_batches(workload)]
+
+
+def _val_batches(workload: Workload) -> Sequence[tuple[int, int]]:
+    """Images of each batch, and bytes of each of its images.
 
     Squares are validated as Ultralytics does it, sorted by aspect and each batch in the rectangle that its images need
     with half a stride around; a true rectangle stays as it is.
@@ -111,20 +116,24 @@ def val_batches(workload: Workload) -> Sequence[int]:
     height, width = workload.shape
     images = workload.images
     if images is None or not images.val:
-        return [workload.val_batch * (workload.image_bytes() if height != width else 3 * _padded(1.0, height) ** 2)]
+        return [(workload.val_batch, workload.image_bytes() if height != width else 3 * _padded(1.0, height) ** 2)]
     count = -(-images.val // workload.ranks)
     parts = [(start, min(workload.val_batch, count - start)) for start in range(0, count, workload.val_batch)]
     if height != width:
-        return [length * workload.image_bytes() for _, length in parts]
+        return [(length, workload.image_bytes()) for _, length in parts]
     aspects = _aspects(tuple(images.sizes))
     ends = [(_aspect(aspects, start, count), _aspect(aspects, start + length - 1, count)) for start, length in parts]
     shapes = [_rectangle(flattest, tallest, height) for flattest, tallest in ends]
-    return [length * 3 * tall * wide for (_, length), (tall, wide) in zip(parts, shapes, strict=True)]
+    return [(length, 3 * tall * wide) for (_, length), (tall, wide) in zip(parts, shapes, strict=True)]
 
 
 def validated_images(workload: Workload) -> int:
-    """Validation's largest batch of one process, in images of the training's shape: as many pixels, rounded up."""
-    return -(-max(val_batches(workload)) // workload.image_bytes())
+    """The most that one process validates at once, in images of the training's shape: as many pixels, rounded up.
+
+    Of a batch as the loader hands it over it computes one piece after the other, as in training.
+    """
+    pieces = (-(-images // workload.micro_batch) * image_bytes for images, image_bytes in _val_batches(workload))
+    return -(-max(pieces) // workload.image_bytes())
 
 
 @lru_cache(maxsize=4)

@@ -50,18 +50,15 @@ def _mend_cache(workload: Workload, fits: Fits) -> Workload:
 def _mend_device(
     workload: Workload, forecaster: Forecaster, limits: Limits, fits: Fits, *, batch_only: bool
 ) -> Workload:
-    """The fewest micro-batches that fit, of the largest batch that can be validated; else the largest batch."""
+    """The fewest micro-batches that fit, validation's too; else the largest batch."""
     model, free = forecaster.model, limits["vram"].free_bytes
     if model is None or free is None:
         return workload
     if workload.engine == "sainet" and model.facts.adds_up and not batch_only:
-        for batch in range(workload.batch, 0, -workload.ranks):
-            single = replace(workload, batch=batch, micro_batch=max(workload.micro_batch, batch // workload.ranks))
-            if fits(single, "vram"):  # one image at a time: what could be too large is its validation
-                fewer = (
-                    replace(single, micro_batch=count) for count in range(workload.micro_batch, single.micro_batch)
-                )
-                return next((candidate for candidate in fewer if fits(candidate, "vram")), single)
+        most = max(workload.micro_batch, workload.rank_batch)  # one image at a time, and two of validation
+        if fits(single := replace(workload, micro_batch=most), "vram"):
+            fewer = (replace(workload, micro_batch=count) for count in range(workload.micro_batch, most))
+            return next((candidate for candidate in fewer if fits(candidate, "vram")), single)
     batch = min(workload.batch, forecaster.largest_batch(workload, free, most=workload.piece_images))
     return replace(workload, batch=batch) if batch else workload
 

@@ -70,7 +70,7 @@ class Predictor:
         return peak
 
     def validation_bytes(self, images: int) -> int:
-        """What is alive at the worst moment of a validation in batches of `images`, the training's tensors included."""
+        """What is alive at the worst moment of a validation of `images` at once, the training's tensors included."""
         return live_bytes(self._store.answers.validating, images)
 
     def largest(self, fits: Callable[[int, Peak], bool], *, most: int, allocator: AllocatorSettings = _DEFAULT) -> int:
