@@ -178,3 +178,12 @@ def test_the_parts_of_a_loader_are_counted_as_they_come() -> None:
         assert len(lasts) == len(parts)
         assert lasts.count(True) == 3
         assert lasts[-1]
+
+
+def test_where_only_the_final_evaluation_is_left_it_is_in_pieces_too(
+    engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker
+) -> None:
+    """An attempt that ran out of VRAM there comes back with more pieces, and has no loop that would say so."""
+    training = engine.training(plan_for(mixed(tiny_set), **{**LEARNING, "batch": SHARE}, micro_batch=2))
+    training.test_loader = None
+    assert training.get_validator().pieces == 2

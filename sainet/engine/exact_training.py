@@ -21,6 +21,7 @@ from sainet.engine.reporting import Reporter
 from sainet.engine.samples import SampledDataset
 from sainet.engine.slots import Found, Slots
 from sainet.engine.training import StageTraining
+from sainet.engine.validation import StageValidator
 from sainet.protocol import Plan, Resumed
 
 
@@ -71,6 +72,12 @@ class ExactTraining(StageTraining):
             return ValLoader(dataset, min(batch_size, len(dataset)), self.plan.val_loader)
         order = EpochOrder(len(dataset), self.batch_size, self.args.seed)
         return TrainLoader(dataset, order, self.plan.loader, self.epochs)
+
+    def get_validator(self) -> StageValidator:
+        """In pieces from the start: where only the final evaluation is left there is no loop that would say so."""
+        validator = super().get_validator()
+        validator.pieces = self.plan.micro_batch
+        return validator
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """To the device, to 0..1 and, with multi_scale, to a size that depends on the batch's number alone."""
