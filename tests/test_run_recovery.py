@@ -221,6 +221,22 @@ def test_the_guard_orders_one_rung_after_the_other_and_measures_each(stage: Stag
     assert len(samples) > 10
 
 
+def test_what_the_guard_lowered_too_late_is_what_the_next_attempt_begins_with_and_no_less(stage: Stage) -> None:
+    waits = "while not json.loads(plan.orders.read_text())['number']: time.sleep(0.02)"
+    script = (
+        f"import json\nstarted(); saved(0, 60)\nif plan.attempt == 2: done()\n{waits}\nfailed(7, '/dev/shm is full: x')"
+    )
+    stage.train(
+        DONE + FAILED + script.replace("done()", "done(); sys.exit(0)"),
+        ("workers", "4"),
+        ("prefetch_factor", "3"),
+        *SHORT,
+    )
+    assert [(plan.loader.workers, plan.loader.prefetch_factor) for plan in plans(stage)] == [(4, 3), (4, 1)]
+    assert [event.level for event in of(GuardActed, stage)][:1] == ["soft"]
+    assert not [event for event in of(GuardActed, stage) if event.level == "failure"]
+
+
 def test_a_guard_that_is_switched_off_says_what_it_sees_and_does_nothing(stage: Stage) -> None:
     stage.train(DONE + "started(); saved(0, 60); time.sleep(3); done()", ("guard.enabled", "false"), *SHORT)
     (acted,) = of(GuardActed, stage)

@@ -46,6 +46,8 @@ class Ended:
     shm_share: float
     ordered: Ordered | None
     """The rung of the guard that it was ended for."""
+    was_lowering: bool
+    """The guard had lowered something that had no time to show."""
 
 
 @dataclass
@@ -62,6 +64,7 @@ class AttemptRun:
     _done: TrainingDone | None = field(default=None, init=False)
     _failed: ProcessFailed | None = field(default=None, init=False)
     _hung: bool = field(default=False, init=False)
+    _was_lowering: bool = field(default=False, init=False)
 
     def watch(self, process: "subprocess.Popen[bytes]", tail: LineTail) -> None:
         """Until the process ends, hangs and is ended, or somebody asks us to stop it."""
@@ -76,6 +79,7 @@ class AttemptRun:
                 looked_s = now_s
                 self._hung = self._hangs(process.pid, cpu, now_s)
             time.sleep(min(_POLL_S, self.guarding.wait_s))
+        self._was_lowering = self.guarding.is_lowering
         if process.poll() is None and self.caught.number is not None:
             self._stop(process, tail)
 
@@ -91,6 +95,7 @@ class AttemptRun:
             oom_kills=guarding.oom_kills,
             shm_share=guarding.shm_share,
             ordered=guarding.ended_by,
+            was_lowering=self._was_lowering,
         )
 
     def _hangs(self, pgid: int, cpu: CpuUse, now_s: float) -> bool:

@@ -24,6 +24,8 @@ _AHEAD_S = 1.0
 _EFFECT_S = 10.0
 """After an order was obeyed, its effect is what is taken at most in the last part of this time."""
 _SETTLING = 0.3
+_JUST_NOW_S = 2.0
+"""Workers take so long to end."""
 _HELPED = 0.01
 """A step has helped that gives back this share of the limit."""
 
@@ -79,6 +81,12 @@ class Guarding:
         """By how much the kernel's count has grown since the attempt began, as of this moment."""
         kills = self.sampler.read(self.now()).oom_kills
         return 0 if kills is None or self._kills is None else kills - self._kills
+
+    @property
+    def is_lowering(self) -> bool:
+        """Whether something was lowered that the training has not obeyed yet, or only just now."""
+        last = self._ordered
+        return last is not None and (last.obeyed_s is None or self.now() - last.obeyed_s < _JUST_NOW_S)
 
     @property
     def wait_s(self) -> float:

@@ -35,16 +35,18 @@ class Recovery:
         self._unexplained = 0
         self._left_at: Position | None = None
 
-    def after(self, diagnosis: Diagnosis, at: Position | None) -> Restart:
-        """What follows a survivable ending; `at`: where a resume goes on, None where it begins anew.
+    def after(self, diagnosis: Diagnosis, at: Position | None, *, was_lowering: bool = False) -> Restart:
+        """What follows a survivable ending; `at`: where a resume goes on, None where it begins anew; `was_lowering`:
+        the guard had lowered something that had no time to show, which the next attempt begins with.
 
         Raises `ExhaustedError` when restarts or rungs are used up, `GuardStopError` where VRAM ran out and the user
         wants it to stop then.
         """
         self._check_restarts(diagnosis)
         resource = diagnosis.resource or self._suspected(diagnosis)
-        rung = None if resource is None else self.ladder.after_failure(resource)
-        if rung is None and diagnosis.resource is not None:
+        is_answered = was_lowering and resource != "vram"
+        rung = None if resource is None or is_answered else self.ladder.after_failure(resource)
+        if rung is None and diagnosis.resource is not None and not is_answered:
             self._check_hope(diagnosis, at)
         self.restarts += 1
         self._left_at = at

@@ -187,7 +187,7 @@ class StageRun:
         diagnosis = diagnose(left)
         if self.caught.number is not None or type(error) not in _MAY_BE_MEMORY or not diagnosis.survivable:
             raise self._failed(error)
-        self._restart(diagnosis)
+        self._restart(diagnosis, was_lowering=ended.was_lowering)
 
     def _after_order(self, ordered: Ordered) -> None:
         """The guard ended the attempt: for good, or to begin anew with a smaller batch."""
@@ -199,11 +199,11 @@ class StageRun:
         hint = f"{advice(ordered.rung, self.ladder.footing)}; {self._remains().where_to_resume}"
         raise self._failed(GuardStopError(f"the guard stopped the training: {reason}", hint=hint))
 
-    def _restart(self, diagnosis: Diagnosis) -> None:
+    def _restart(self, diagnosis: Diagnosis, *, was_lowering: bool) -> None:
         """Take the next rung, and tell. Raises where restarts or rungs are used up."""
         at = self.record.goes_on_at if self.paths.has_checkpoint else None
         try:
-            restart = self.recovery.after(diagnosis, at)
+            restart = self.recovery.after(diagnosis, at, was_lowering=was_lowering)
         except SainetError as error:
             hint = f"{self._remains().where_to_resume}; the log: {self.paths.log(self.attempt.number)}"
             raise self._failed(type(error)(error.message, hint=hint)) from None
