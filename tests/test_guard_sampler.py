@@ -72,6 +72,23 @@ def test_a_watch_and_a_single_reading_are_one_definition(tmp_path: Path) -> None
         assert here.working_set_bytes == pytest.approx(read_ram().working_set_bytes, abs=200 * MIB)
 
 
+def test_a_limit_that_is_set_later_is_found(tmp_path: Path) -> None:
+    root = lay_out(tmp_path, V2)
+    with Sampler(tmp_path, (), warn=silent, root=root) as sampler:
+        assert sampler.read(0.0).ram_limit_bytes == 8 * GIB
+        lay_out(root, {"/sys/fs/cgroup/pod/job/memory.max": f"{2 * GIB}\n"})
+        limits = [sampler.read(float(number)).ram_limit_bytes for number in range(20)]
+    assert limits[-1] == 2 * GIB, "within ten seconds, at two looks a second"
+
+
+def test_a_limit_that_moves_is_seen_at_once(tmp_path: Path) -> None:
+    root = lay_out(tmp_path, V2)
+    with Sampler(tmp_path, (), warn=silent, root=root) as sampler:
+        sampler.read(0.0)
+        lay_out(root, {"/sys/fs/cgroup/pod/memory.max": f"{4 * GIB}\n"})
+        assert sampler.read(0.5).ram_limit_bytes == 4 * GIB
+
+
 def test_a_machine_without_anything_to_read_gives_an_empty_sample(tmp_path: Path) -> None:
     with Sampler(tmp_path / "no folder", (), warn=silent, root=tmp_path / "no root") as sampler:
         assert sampler.read(1.0) == Sample(1.0)

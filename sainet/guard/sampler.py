@@ -10,7 +10,7 @@ from sainet.guard.sample import GpuSample, Sample
 from sainet.hardware.gpu import Gpu
 from sainet.hardware.gpu_watch import GpuWatch
 from sainet.hardware.ram_watch import RamWatch
-from sainet.hardware.storage import disk_free_bytes, read_shm
+from sainet.hardware.storage import disk_free_bytes, shm_at
 
 __all__ = ["Sampler"]
 
@@ -30,7 +30,7 @@ class Sampler:
     def __init__(
         self, run_folder: Path, gpus: Sequence[Gpu], *, warn: Callable[[str], None], root: Path = _ROOT
     ) -> None:
-        self._folder, self._root = run_folder, root
+        self._folder, self._shm = run_folder, root / "dev/shm"
         self._ram = RamWatch(root)
         self._gpus = GpuWatch(gpus, warn)
 
@@ -48,7 +48,7 @@ class Sampler:
         What the training says of itself is handed in: its newest checkpoint and batch, and what the allocator of its
         first process, which speaks for all, has reserved on the first of the GPUs and given to tensors.
         """
-        ram, shm = self._ram.read(), read_shm(self._root)
+        ram, shm = self._ram.read(), shm_at(self._shm)
         return Sample(
             time_s=time_s,
             ram_working_set_bytes=ram.working_set_bytes if ram else None,

@@ -14,13 +14,24 @@ top of the mount, and the host besides. On cgroup v2 `memory.high` counts as a l
 process is slowed down to a crawl.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
 from sainet.hardware.storage import Mount, read_mounts
 
-__all__ = ["Cgroup", "RamReading", "host_ram_bytes", "oom_kills", "own_cgroups", "ram_reading", "read_ram"]
+__all__ = [
+    "Cgroup",
+    "RamReading",
+    "host_ram_bytes",
+    "oom_kills",
+    "own_cgroups",
+    "ram_reading",
+    "read_ram",
+    "smallest_limit_bytes",
+]
 
 _ROOT = Path("/")
 
@@ -73,7 +84,14 @@ class _Names:
     unwritten: tuple[str, ...]
     kills: str
 
+    @cached_property
+    def in_stat(self) -> tuple[str, ...]:
+        """All that counts of `memory.stat`."""
+        return (*self.file_pages, *self.unwritten, _ABOVE)
 
+
+_ABOVE = "hierarchical_memory_limit"
+"""v1 names the limit of ancestors there, also of those above the mount that cannot be seen otherwise."""
 _NAMES = {
     1: _Names(
         limits=("memory.limit_in_bytes",),
@@ -120,12 +138,17 @@ def host_ram_bytes(root: Path = _ROOT) -> int:
     return _host_bound(_meminfo(root)).limit_bytes
 
 
+def smallest_limit_bytes(group: Cgroup) -> int | None:
+    """The smallest limit that one group has; None where it has none."""
+    return min(_limits(group, _stat(group)).values(), default=None)
+
+
 def oom_kills(group: Cgroup) -> int | None:
     """How many processes the kernel has killed for memory in this group, whichever limit they hit.
 
     On v2 those in groups below it count too. None where the kernel does not count them.
     """
-    return _numbers(group.read(_NAMES[group.version].kills)).get("oom_kill")
+    return _numbers(group.read(_NAMES[group.version].kills), ("oom_kill",)).get("oom_kill")
 
 
 def own_cgroups(controller: str, root: Path = _ROOT) -> list[Cgroup]:
@@ -179,16 +202,23 @@ def _own_paths(root: Path) -> dict[str, str]:
 def _bounds(group: Cgroup) -> Iterator[_Bound]:
     """The limits of one group; none where it has no usage of its own (the root group)."""
     names = _NAMES[group.version]
-    usage, stat = group.read_bytes(names.usage), _numbers(group.read("memory.stat"))
+    usage, stat = group.read_bytes(names.usage), _stat(group)
     if usage is None:
         return
     working_set = usage - _given_back(stat, names)
-    limits = {file: group.read_bytes(file) for file in names.limits}
-    # v1 names the limit of ancestors here, also of those above the mount that cannot be seen otherwise.
-    limits["memory.stat"] = stat.get("hierarchical_memory_limit")
-    for file, limit in limits.items():
-        if limit is not None:
-            yield _Bound(limit, working_set, f"cgroup v{group.version}: {group.name}/{file}")
+    for file, limit in _limits(group, stat).items():
+        yield _Bound(limit, working_set, f"cgroup v{group.version}: {group.name}/{file}")
+
+
+def _limits(group: Cgroup, stat: dict[str, int]) -> dict[str, int]:
+    """File -> bytes."""
+    limits = {file: group.read_bytes(file) for file in _NAMES[group.version].limits}
+    limits["memory.stat"] = stat.get(_ABOVE)
+    return {file: limit for file, limit in limits.items() if limit is not None}
+
+
+def _stat(group: Cgroup) -> dict[str, int]:
+    return _numbers(group.read("memory.stat"), _NAMES[group.version].in_stat)
 
 
 def _given_back(stat: dict[str, int], names: _Names) -> int:
@@ -202,12 +232,16 @@ def _meminfo(root: Path) -> str:
 
 
 def _host_bound(meminfo: str) -> _Bound:
-    kibibytes = _numbers(meminfo)
+    kibibytes = _numbers(meminfo, ("MemTotal:", "MemAvailable:"))
     total = kibibytes["MemTotal:"] * 1024
     return _Bound(total, total - kibibytes["MemAvailable:"] * 1024, "the host's memory")
 
 
-def _numbers(text: str | None) -> dict[str, int]:
-    """Lines of a name and a number (`memory.stat`, `meminfo`)."""
-    pairs = (line.split()[:2] for line in (text or "").splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+def _numbers(text: str | None, names: tuple[str, ...]) -> dict[str, int]:
+    """Those of the lines of a name and a number (`memory.stat`, `meminfo`) that are asked for and there."""
+    return {name: int(number) for name, number in _lines_of(names).findall(text or "")}
+
+
+@cache
+def _lines_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"^({'|'.join(map(re.escape, names))})[ \t]+(\d+)", re.MULTILINE)

@@ -1,4 +1,7 @@
-"""RAM looked at several times a second: what `read_ram` reads, for a tenth of its cost."""
+"""RAM looked at several times a second: what `read_ram` reads, for a tenth of its cost.
+
+Descriptors are kept, and groups whose limits are none, since the machine has less, are read only now and then.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,11 +9,13 @@ from types import TracebackType
 from typing import Self
 
 from sainet.hardware.kept_file import KeptFile
-from sainet.hardware.ram import Cgroup, RamReading, oom_kills, own_cgroups, ram_reading
+from sainet.hardware.ram import Cgroup, RamReading, oom_kills, own_cgroups, ram_reading, smallest_limit_bytes
 
 __all__ = ["RamWatch"]
 
 _ROOT = Path("/")
+_READINGS = 20
+"""So many in a row go by the groups that had a limit before them."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,19 @@ class RamWatch:
         self._meminfo = KeptFile(self._root / "proc/meminfo")
         found = own_cgroups("memory", self._root)
         self._groups = [_KeptGroup(group.version, group.folder, group.name) for group in found]
+        self._limiting: list[_KeptGroup] = []
+        self._readings = 0
 
     def read(self) -> RamReading | None:
         """As `read_ram`; None where nobody can tell at this moment."""
         meminfo = self._meminfo.read()
         if meminfo is None:
             return None
-        reading = ram_reading(meminfo, self._groups)
+        if self._readings % _READINGS == 0:
+            total_bytes = ram_reading(meminfo, []).limit_bytes
+            self._limiting = [group for group in self._groups if _limits(group, total_bytes)]
+        self._readings += 1
+        reading = ram_reading(meminfo, self._limiting)
         if any(group.is_gone for group in self._groups):
             self.close()
             self._open()
@@ -78,3 +89,8 @@ class RamWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _limits(group: Cgroup, total_bytes: int) -> bool:
+    limit_bytes = smallest_limit_bytes(group)
+    return limit_bytes is not None and limit_bytes < total_bytes

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from sainet.hardware.block_device import DiskKind, kind_of_device
 
-__all__ = ["Disk", "Mount", "Shm", "disk_free_bytes", "disk_of", "disks_of", "read_mounts", "read_shm"]
+__all__ = ["Disk", "Mount", "Shm", "disk_free_bytes", "disk_of", "disks_of", "read_mounts", "read_shm", "shm_at"]
 
 _ROOT = Path("/")
 
@@ -107,8 +107,13 @@ def disks_of(paths: Iterable[Path], root: Path = _ROOT) -> list[Disk]:
 
 def read_shm(root: Path = _ROOT) -> Shm:
     """Size and use of /dev/shm; both 0 where it does not exist."""
+    return shm_at(root / "dev/shm")
+
+
+def shm_at(folder: Path) -> Shm:
+    """The same of a file system in memory, by its folder."""
     try:
-        stat = os.statvfs(root / "dev/shm")
+        stat = os.statvfs(folder)
     except OSError:
         return Shm(0, 0)
     return Shm(stat.f_blocks * stat.f_frsize, (stat.f_blocks - stat.f_bfree) * stat.f_frsize)
