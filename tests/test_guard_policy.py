@@ -142,6 +142,11 @@ def test_growth_that_has_come_to_its_end_is_none() -> None:
     assert alarms(judge, looks(judge, lambda t: min(0.91, 0.4 + 0.3 * t), 20)) == []
 
 
+def test_a_plateau_that_creeps_is_not_as_fast_as_the_burst_before_it() -> None:
+    judge = policy()
+    assert alarms(judge, looks(judge, lambda t: min(0.9 + 0.0005 * t, 0.4 + 0.3 * t), 20)) == []
+
+
 def test_one_odd_sample_is_no_trend() -> None:
     shares = [0.80] * 20 + [0.915] + [0.80] * 20
     assert alarms(policy(), (ram(t, share) for t, share in zip(times(4, 0.1), shares, strict=True))) == []
@@ -283,6 +288,7 @@ def test_vram_is_clear_when_every_gpu_is() -> None:
         (1.9 * GIB, None, "soft", "1.9 GiB of the disk free, less than guard.disk_soft_gib 2"),
         (0.4 * GIB, None, "hard", "410 MiB of the disk free, less than guard.disk_hard_gib 0.5"),
         (1.9 * GIB, 100 * MIB, None, ""),
+        (401 * MIB, 100 * MIB, None, ""),
         (390 * MIB, 100 * MIB, "soft", "390 MiB of the disk free, less than 4 checkpoints of 100 MiB"),
         (149 * MIB, 100 * MIB, "hard", "149 MiB of the disk free, less than 1.5 checkpoints of 100 MiB"),
         (3 * GIB, GIB, "soft", "3.0 GiB of the disk free, less than 4 checkpoints of 1.0 GiB"),

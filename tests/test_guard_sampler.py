@@ -301,8 +301,9 @@ def test_a_lost_gpu_does_not_stop_the_other_and_is_told_once(library: Path, tmp_
 
 
 def test_another_fault_may_pass(library: Path, tmp_path: Path) -> None:
-    samples, told = look(library, tmp_path, TWO, TWO.replace("2048 0", "2048 999"), TWO)
-    assert used(samples) == [[1024, 2048], [1024, None], [1024, 2048]]
+    faulty = TWO.replace("2048 0", "2048 999")
+    samples, told = look(library, tmp_path, TWO, faulty, faulty, TWO)
+    assert used(samples) == [[1024, 2048], [1024, None], [1024, None], [1024, 2048]]
     assert len(told) == 1
 
 
