@@ -72,7 +72,8 @@ class Rehearsal:
     def validate(self, images: int) -> None:
         """As upstream's validator between two epochs, but for what follows on the predictions, which is small.
 
-        Of a batch in pieces `images` are one piece: nothing of the batch but that is on the device. It computes the average's losses too, in fp16 wherever the training is mixed.
+        Of a batch in pieces `images` are one piece: nothing else of the batch is on the device. It computes the
+        average's losses too, in fp16 wherever the training is mixed.
         """
         model = self.average.ema
         state = [value for values in self.optimizer.state.values() for value in values.values()]
