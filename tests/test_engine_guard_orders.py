@@ -3,6 +3,7 @@
 import multiprocessing
 import weakref
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,17 +130,18 @@ def test_a_dropped_cache_goes_back_to_the_system(
     dataset, val_dataset = (dataset_of(engine, plan, split) for split in ("train", "val"))
     settings = LoaderPlan(workers=2, prefetch_factor=1, pin_memory=False, persistent_workers=True, timeout_s=60)
     loader = TrainLoader(dataset, EpochOrder(24, 4, 0), settings, 1)
-    first = loader.batch(0, 0)["img"].clone()
     training = SimpleNamespace(
         train_loader=loader, test_loader=ValLoader(val_dataset, 4, settings), pieces=1, device=torch.device("cpu")
     )
-    cached_bytes, before_bytes = dataset.ims.buffer.nbytes, anonymous_bytes()
+    cached_bytes = dataset.ims.buffer.nbytes
     assert cached_bytes == 24 * 3 * 640 * 640
-    assert obey(training, Orders(number=1, drop_cache=True)) == {"cache": (True, False)}
-    assert before_bytes - anonymous_bytes() > 0.95 * cached_bytes
-    assert workers_alive() == set()
-    assert torch.equal(loader.batch(0, 0)["img"], first)
-    loader.close()
+    with closing(loader):
+        first = loader.batch(0, 0)["img"].clone()
+        before_bytes = anonymous_bytes()
+        assert obey(training, Orders(number=1, drop_cache=True)) == {"cache": (True, False)}
+        assert before_bytes - anonymous_bytes() > 0.95 * cached_bytes
+        assert workers_alive() == set()
+        assert torch.equal(loader.batch(0, 0)["img"], first)
 
 
 def anonymous_bytes() -> int:
@@ -157,16 +159,17 @@ def test_batches_that_came_out_of_turn_are_given_back_when_the_workers_end(
     dataset = dataset_of(engine, plan_for(tiny_set(images=8), mosaic=0.0))
     settings = LoaderPlan(workers=2, prefetch_factor=1, pin_memory=False, persistent_workers=True, timeout_s=60)
     loader = TrainLoader(dataset, EpochOrder(8, 2, 0), settings, 1)
-    early = loader.batch(0, 0)
-    stream = loader._stream
-    assert stream is not None
-    stream._batches._task_info[3] = (0, early)  # where PyTorch puts what comes before it is asked for
-    image = weakref.ref(early["img"])
-    del early
-    assert image() is not None
-    loader.change(workers=1)
-    assert image() is None
-    assert [worker.exitcode is not None for worker in stream._workers] == [True, True]
+    with closing(loader):
+        early = loader.batch(0, 0)
+        stream = loader._stream
+        assert stream is not None
+        stream._batches._task_info[3] = (0, early)  # where PyTorch puts what comes before it is asked for
+        image = weakref.ref(early["img"])
+        del early
+        assert image() is not None
+        loader.change(workers=1)
+        assert image() is None
+        assert [worker.exitcode is not None for worker in stream._workers] == [True, True]
 
 
 # --- batches in pieces
