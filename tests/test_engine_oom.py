@@ -77,13 +77,16 @@ def assert_out_of_memory(plan: Plan, result: Any, *, saved: list[tuple[str, int,
 def test_what_cuda_libraries_say_of_it_is_passed_on_as_it_is(
     engine: SimpleNamespace, tiny_set: TinySetMaker, plan_for: PlanMaker, text: str
 ) -> None:
-    plan = plan_for(tiny_set(), **SHORT)
+    plan = plan_for(tiny_set(images=12), **SHORT)
     training = engine.training(plan)
+    backward = training.backward
 
-    def fail(_batch: dict[str, Any]) -> Any:
-        raise RuntimeError(text)
+    def fail_in_batch_1(batch: dict[str, Any]) -> Any:
+        if training.loop.place.batch == 1:
+            raise RuntimeError(text)
+        return backward(batch)
 
-    training.backward = fail
+    training.backward = fail_in_batch_1
     with pytest.raises(RuntimeError) as caught:
         training.train()
     assert str(caught.value) == text
