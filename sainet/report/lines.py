@@ -89,10 +89,13 @@ def changes_text(event: OrdersApplied) -> str:
 def guard_text(event: GuardActed) -> Text:
     """What the guard found, what it did about it, and what to set next time."""
     style = {"soft": "yellow", "hard": "bold red", "failure": "bold red"}.get(event.level, "green")
-    done = (
-        "" if event.level == "clear" else "; nothing milder is left" if event.action == "none" else f": {event.action}"
-    )
+    if event.level == "failure":  # why is told beside it
+        return _labelled("guard", style, f"{event.action}{_hint(event.hint)}")
+    done = _NOTHING.get(event.level, "") if event.action == "none" else f": {event.action}"
     return _labelled(f"guard, {event.level}", style, f"{event.reason}{done}{_hint(event.hint)}")
+
+
+_NOTHING = {"soft": "; nothing milder can be done", "hard": "; nothing is left to be done"}
 
 
 def effect_text(event: GuardMeasured) -> Text:
