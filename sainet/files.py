@@ -94,6 +94,8 @@ class LineTail:
     def read(self) -> list[str]:
         """New complete lines, without their line ends; a line still being written waits for the next call."""
         try:
+            if self._path.stat().st_size == self._offset:  # mostly so, and far cheaper to ask than to open it
+                return []
             with self._path.open("rb") as stream:
                 stream.seek(self._offset)
                 chunk = stream.read()
