@@ -4,6 +4,7 @@ Every file of a run is either replaced as a whole (`replace_text`, `replacing`) 
 """
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,10 @@ def append_line(path: Path, line: str) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            with suppress(
+                OSError
+            ):  # not every network disk can; then a line may be taken for torn that is being written
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the descriptor
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             os.write(descriptor, (("\n" if torn else "") + line + "\n").encode())

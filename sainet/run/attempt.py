@@ -10,6 +10,7 @@ from sainet.files import LineTail
 from sainet.guard.progress import CpuUse
 from sainet.guard.sample import Sample
 from sainet.hardware.process import end_group, group_cpu_s
+from sainet.hardware.process_end import waiting_for_end
 from sainet.protocol import Event, Plan, ProcessFailed, TrainingDone, Warned, parse_event
 from sainet.report.memory_now import MemoryNow
 from sainet.run.guarding import Guarding, Ordered
@@ -18,6 +19,9 @@ from sainet.run.signals import Caught
 __all__ = ["AttemptRun", "Ended", "View"]
 
 _POLL_S = 0.2
+"""While it is being stopped."""
+_READ_EVERY_S = 0.5
+"""What the training says is read at least so often, however rarely the memory is looked at."""
 _STOP_GRACE_S = 25.0
 """For the running batch and its checkpoint: Kubernetes and SLURM kill 30 s after their SIGTERM."""
 _CPU_EVERY_S = 2.0
@@ -65,23 +69,28 @@ class AttemptRun:
     _failed: ProcessFailed | None = field(default=None, init=False)
     _hung: bool = field(default=False, init=False)
     _was_lowering: bool = field(default=False, init=False)
+    _looked_s: float = field(default=0.0, init=False)
+    """At the CPU time."""
 
     def watch(self, process: "subprocess.Popen[bytes]", tail: LineTail) -> None:
         """Until the process ends, hangs and is ended, or somebody asks us to stop it."""
-        window_s = _SUSPICIOUS * self.guarding.settings.hang_s
-        cpu, looked_s = CpuUse(window_s), 0.0
-        while process.poll() is None and self.caught.number is None and not self._hung:
-            self._read(tail)
-            if (sample := self.guarding.look()) is not None:
-                self.view.show_memory(_seen(sample, self.lowered()))
-            now_s = self.guarding.now()
-            if now_s - looked_s >= _CPU_EVERY_S:
-                looked_s = now_s
-                self._hung = self._hangs(process.pid, cpu, now_s)
-            time.sleep(min(_POLL_S, self.guarding.wait_s))
+        cpu = CpuUse(_SUSPICIOUS * self.guarding.settings.hang_s)
+        with waiting_for_end(process.pid) as end_of_it:
+            while process.poll() is None and self.caught.number is None and not self._hung:
+                self._look(process.pid, cpu, tail)
+                end_of_it.wait(min(_READ_EVERY_S, self.guarding.wait_s))
         self._was_lowering = self.guarding.is_lowering
         if process.poll() is None and self.caught.number is not None:
             self._stop(process, tail)
+
+    def _look(self, pgid: int, cpu: CpuUse, tail: LineTail) -> None:
+        self._read(tail)
+        if (sample := self.guarding.look()) is not None:
+            self.view.show_memory(_seen(sample, self.lowered()))
+        now_s = self.guarding.now()
+        if abs(now_s - self._looked_s) >= _CPU_EVERY_S:
+            self._looked_s = now_s
+            self._hung = self._hangs(pgid, cpu, now_s)
 
     def ended(self, returncode: int, tail: LineTail) -> Ended:
         """After the last process of the group: what is there to read is read."""
