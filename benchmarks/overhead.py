@@ -9,21 +9,16 @@ interval. With `--engine sainet` the data path differs too, so the ratio is that
 """
 
 import argparse
-import math
 import os
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from pairs import T_95, cpu_seconds, interval
 from plans import ON_A_CPU, make_plan
 
 LEARNING = {"batch": 16, "optimizer": "SGD", "lr0": 0.01, "close_mosaic": 1, "patience": 100, "seed": 0}
-T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26, 12: 2.20, 16: 2.13, 20: 2.09}
-"""Student's t for 95%, by the number of rounds (its degrees of freedom plus one)."""
 
 
 def main() -> None:
@@ -40,9 +35,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             ratios.append(one_round(options, Path(folder), ours_first=number % 2 == 0))
         print(f"round {number + 1}: {ratios[-1]:.4f}", flush=True)
-    logs = [math.log(ratio) for ratio in ratios]
-    half = T_95[len(logs)] * statistics.stdev(logs) / math.sqrt(len(logs))
-    low, middle, high = (math.exp(statistics.mean(logs) + by) for by in (-half, 0, half))
+    low, middle, high = interval(ratios)
     print(f"CPU time, sainet --engine {options.engine} / yolo train: {middle:.3f} [{low:.3f}, {high:.3f}]")
 
 
@@ -57,18 +50,12 @@ def one_round(options: argparse.Namespace, work: Path, *, ours_first: bool) -> f
     theirs[1:1] = ["detect", "train"]
     seconds = {}
     for name, command in (("ours", ours), ("theirs", theirs))[:: 1 if ours_first else -1]:
-        seconds[name] = cpu_seconds(command)
+        seconds[name] = cpu_seconds(command, environment())
     return seconds["ours"] / seconds["theirs"]
 
 
-def cpu_seconds(command: list[str]) -> float:
-    environment = {**os.environ, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "False", "PATH": path_with_this_python()}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise SystemExit(ended.stdout[-1000:] + ended.stderr[-2000:])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def environment() -> dict[str, str]:
+    return {**os.environ, "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "False", "PATH": path_with_this_python()}
 
 
 def path_with_this_python() -> str:

@@ -38,7 +38,7 @@ from sainet.protocol import BatchDone, TrainingDone, read_events
 LOOK_S = 0.0005
 SHARE = 0.001
 """Of a core, at two looks a second."""
-RSS_BYTES = 150 * 2**20
+RSS_BYTES = 80 * 10**6
 _BLOCK = 100
 _PACE_S = 0.5
 _TRAINING = (
