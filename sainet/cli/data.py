@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sainet.cli import data_check
 from sainet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,11 +19,7 @@ app = typer.Typer(help="Make and look after the data sets that training reads.",
 _REPORTS = 4
 """How many lines of progress a log gets."""
 
-
-@app.callback()
-def _group() -> None:
-    # With a callback typer keeps `data` a group of commands, also while it has only one.
-    pass
+app.command("check")(data_check.check)
 
 
 @app.command()

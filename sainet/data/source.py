@@ -35,6 +35,8 @@ class DataSource:
     """A data YAML that was read and whose images are there.
 
     `train`, `val`: the folders and list files. `train_paths`, `val_paths`: what was found in them.
+    `test`: the same of `test:`, as far as they are there; no training reads them.
+    `lines`: the line of each key of the YAML.
     """
 
     yaml: Path
@@ -43,6 +45,8 @@ class DataSource:
     names: dict[int, str]
     train_paths: Paths = field(repr=False)
     val_paths: Paths = field(repr=False)
+    test: tuple[Path, ...] = ()
+    lines: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def train_images(self) -> int:
@@ -74,7 +78,8 @@ def read_source(path: str) -> DataSource:
     root = (yaml.parent / Path(str(tree.get("path") or ".")).expanduser()).resolve()
     splits = {split: _split(split, tree, root, yaml, lines) for split in ("train", "val")}
     found = {split: _find_images(paths, split, yaml, lines.get(split)) for split, paths in splits.items()}
-    return DataSource(yaml, splits["train"], splits["val"], names, found["train"], found["val"])
+    test = tuple(path for path in _places("test", tree, root) if path.exists())
+    return DataSource(yaml, splits["train"], splits["val"], names, found["train"], found["val"], test, lines)
 
 
 def data_plan(source: DataSource, classes: Sequence[str] | None, *, skip_bad_images: bool) -> DataPlan:
@@ -176,10 +181,9 @@ def _names(tree: dict[str, Any], yaml: Path) -> dict[int, str]:
 
 
 def _split(split: str, tree: dict[str, Any], root: Path, yaml: Path, lines: dict[str, int]) -> tuple[Path, ...]:
-    value = tree.get(split)
-    if not value:
+    paths = _places(split, tree, root)
+    if not paths:
         raise DataError(f"no `{split}:` images", where=str(yaml), hint=f"add `{split}: images/{split}`")
-    paths = tuple((root / str(item)).resolve() for item in (value if isinstance(value, list) else [value]))
     for path in paths:
         if not path.exists():
             raise DataError(
@@ -194,6 +198,12 @@ def _split(split: str, tree: dict[str, Any], root: Path, yaml: Path, lines: dict
                 hint="name a folder of images, or a text file with one image a line",
             )
     return paths
+
+
+def _places(split: str, tree: dict[str, Any], root: Path) -> tuple[Path, ...]:
+    """The folders and list files that a split names; they may not exist."""
+    value = tree.get(split) or []
+    return tuple((root / str(item)).resolve() for item in (value if isinstance(value, list) else [value]))
 
 
 def _find_images(paths: Sequence[Path], split: str, yaml: Path, line: int | None) -> Paths:

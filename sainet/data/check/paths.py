@@ -1,0 +1,60 @@
+"""Many paths in little memory, and finding those of many numbers that are there more than once."""
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PathList", "path_key", "repeated"]
+
+
+class PathList:
+    """Paths in the order in which they were added; some 30 bytes each, where a list of `str` takes 150."""
+
+    def __init__(self) -> None:
+        self._folders: list[str] = []
+        self._folder_of = array("I")
+        self._names = bytearray()
+        self._ends = array("Q", [0])
+
+    def add(self, folder: str, name: str) -> None:
+        """Append the path of `name` in `folder`. Quick where it is the folder of the one before."""
+        if not self._folders or self._folders[-1] != folder:
+            self._folders.append(folder)
+        self._folder_of.append(len(self._folders) - 1)
+        self._names += os.fsencode(name)
+        self._ends.append(len(self._names))
+
+    def __len__(self) -> int:
+        return len(self._folder_of)
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        name = os.fsdecode(bytes(self._names[self._ends[index] : self._ends[index + 1]]))
+        folder = self._folders[self._folder_of[index]]
+        return f"{folder}/{name}" if folder else name
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[index] for index in range(len(self)))
+
+
+def path_key(path: str) -> int:
+    """A number for a path: equal for equal ones, within this process."""
+    return hash(path)
+
+
+def repeated(keys: "Sequence[int] | NDArray[Any]") -> Iterator[list[int]]:
+    """The places of each key that is there more than once, 0 excepted, in their order."""
+    import numpy as np
+
+    values = np.asarray(keys)
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    edges = np.flatnonzero(np.diff(ordered)) + 1
+    for start, end in zip(np.r_[0, edges], np.r_[edges, len(ordered)], strict=True):
+        if end - start > 1 and ordered[start] != 0:
+            yield order[start:end].tolist()

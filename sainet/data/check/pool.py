@@ -1,0 +1,61 @@
+"""Work on many parts with all cores, a few parts at a time, so that memory does not grow with their number."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from sainet.errors import SainetError
+
+__all__ = ["in_parallel"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+_AHEAD = 4
+"""Parts for each worker that are handed out and not yet taken back."""
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def in_parallel(work: Callable[[P], R], parts: Iterable[P], workers: int) -> Iterator[R]:
+    """`work` on each part, in order; in this process where there is one worker or none.
+
+    Raises `SainetError` when a worker was killed.
+    """
+    if workers < 2:
+        yield from map(work, parts)
+        return
+    # Not forked: the progress bar has a thread by now.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(os.getpid(),))
+    try:
+        yield from _results(pool, work, parts, _AHEAD * workers)
+    except BrokenProcessPool as error:
+        raise SainetError(
+            "a process that checked the data was killed", hint="was it out of memory? Try again, or --labels-only"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _results(pool: ProcessPoolExecutor, work: Callable[[P], R], parts: Iterable[P], ahead: int) -> Iterator[R]:
+    waiting: deque[Future[R]] = deque()
+    for part in parts:
+        waiting.append(pool.submit(work, part))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _start(parent_pid: int) -> None:
+    """Ctrl-C is for the parent, whose end ends this process too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it died before the kernel was asked to tell
+        os._exit(1)
