@@ -75,7 +75,8 @@ def check_part(part: Part) -> Seen:
         seen.findings += [Finding(kind, image, message, line, image) for kind, line, message in picture.troubles]
         seen.keys.append(picture.key)
         seen.looks.append(picture.look)
-        _check_labels(image, picture, part, seen)
+        if not picture.absent:
+            _check_labels(image, picture, part, seen)
     return seen
 
 

@@ -23,7 +23,6 @@ _SLICE = 4096
 _READ = {
     "AVIF": ("avif",),
     "BMP": ("bmp",),
-    "DIB": ("bmp",),
     "JPEG": ("jpg", "jpeg"),
     "JPEG2000": ("jp2",),
     "MPO": ("mpo", "jpg", "jpeg"),
@@ -33,7 +32,6 @@ _READ = {
     "HEIF": ("heic", "heif"),
 }
 """Pillow's formats that Ultralytics reads, and the suffixes that fit them."""
-_NOT_READ = frozenset({"DIB"})
 _MODES = {
     "CMYK": "CMYK colours",
     "YCCK": "CMYK colours",
@@ -59,6 +57,11 @@ class Picture:
     key: int = 0
     look: int = 0
     troubles: list[Trouble] = field(default_factory=list)
+
+    @property
+    def absent(self) -> bool:
+        """Whether there is no such file, or none that may be read."""
+        return any(trouble.kind == "image-absent" for trouble in self.troubles)
 
     def add(self, kind: str, message: str) -> None:
         self.troubles.append(Trouble(kind, None, message))
@@ -129,7 +132,8 @@ def _judge(image: "Image", data: bytes, path: str, picture: Picture, *, stored_a
         picture.add("image-orientation", f"EXIF orientation {turned}: trained upright, so the boxes must be drawn so")
     if min(height, width) < _LEAST:
         picture.add("image-small", f"{width} x {height} pixels: Ultralytics drops it")
-    _judge_format(str(image.format), path, picture)
+    if not _is_read(str(image.format), path, picture):
+        return
     if image.format == "JPEG" and data[-2:] != b"\xff\xd9":
         picture.add("image-no-end", f"{_ending(data)}: Ultralytics would re-encode it in your folder")
     if _is_16_bit(image, data, stored_as):
@@ -140,12 +144,14 @@ def _judge(image: "Image", data: bytes, path: str, picture: Picture, *, stored_a
         picture.add("image-animated", f"{frames} frames, of which the first is trained on")
 
 
-def _judge_format(form: str, path: str, picture: Picture) -> None:
-    suffix = path.rpartition(".")[2].lower()
-    if form not in _READ or form in _NOT_READ:
+def _is_read(form: str, path: str, picture: Picture) -> bool:
+    """Whether Ultralytics reads the format; a suffix that does not fit it is told."""
+    if form not in _READ:
         picture.add("image-format", f"is {form}, which Ultralytics drops")
-    elif suffix not in _READ[form]:
+        return False
+    if path.rpartition(".")[2].lower() not in _READ[form]:
         picture.add("image-suffix", f"is {form}")
+    return True
 
 
 def _ending(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """What a label file says, and what is wrong with its rows, as Ultralytics reads them. Pure: bytes in, troubles out."""
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,6 +39,8 @@ class Labels:
     rows: list[Row] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     empty: bool = False
+    said: list[Sequence[float]] = field(default_factory=list, repr=False)
+    """Of each row, all its numbers: of a polygon its points, where the row has the box around them."""
 
 
 def read_labels(data: bytes, classes: int) -> Labels:
@@ -53,10 +56,10 @@ def read_labels(data: bytes, classes: int) -> Labels:
     labels.empty = not table
     has_polygons = any(len(words) > 6 for _, words in table)
     if has_polygons:
-        labels.troubles += _mixed(table)
+        labels.troubles.append(_polygons(table))
     for number, words in table:
         _read_row(number, words, labels, classes, in_polygons=has_polygons)
-    labels.troubles += _duplicates(table, labels.rows)
+    labels.troubles += _duplicates(labels)
     return labels
 
 
@@ -72,9 +75,12 @@ def _text_troubles(data: bytes) -> Iterator[Trouble]:
         yield Trouble("label-crlf", data.count(b"\n", 0, first) + 1, "Windows line ends")
 
 
-def _mixed(table: Sequence[tuple[int, list[str]]]) -> Iterator[Trouble]:
+def _polygons(table: Sequence[tuple[int, list[str]]]) -> Trouble:
+    """What a file with polygons comes to; one trouble, since it has them all or should not have any."""
     if boxes := [number for number, words in table if len(words) == 5]:
-        yield Trouble("rows-mixed", boxes[0], "a box among polygons, so Ultralytics drops the image")
+        return Trouble("rows-mixed", boxes[0], "a box among polygons, so Ultralytics drops the image")
+    lines = [number for number, words in table if len(words) > 6]
+    return Trouble("row-polygon", lines[0], f"{len(lines)} polygons, of which the boxes around them are trained on")
 
 
 def _read_row(number: int, words: list[str], labels: Labels, classes: int, *, in_polygons: bool) -> None:
@@ -86,7 +92,6 @@ def _read_row(number: int, words: list[str], labels: Labels, classes: int, *, in
         return
     is_polygon = len(words) > 6
     if is_polygon and len(numbers) % 2 == 0:
-        labels.troubles.append(Trouble("row-polygon", number, f"a polygon of {len(numbers) // 2} points"))
         box = _around(numbers)
     elif len(numbers) == 4:
         box = numbers
@@ -97,6 +102,7 @@ def _read_row(number: int, words: list[str], labels: Labels, classes: int, *, in
     labels.troubles += [Trouble(kind, number, message) for kind, message in troubles]
     if math.isfinite(label + sum(box)):
         labels.rows.append(Row(number, int(label), *box))
+        labels.said.append((label, *numbers))
 
 
 def _not_numbers(number: int, words: list[str]) -> Trouble:
@@ -131,11 +137,10 @@ def _class_troubles(word: str, label: float, classes: int) -> Iterator[tuple[str
         yield "class-float", f"class {word} in place of {int(label)}"
 
 
-def _duplicates(table: Sequence[tuple[int, list[str]]], rows: Sequence[Row]) -> Iterator[Trouble]:
-    """Rows that say the same: polygons where all their points are equal, not only the boxes around them."""
-    points = {number: tuple(map(float, words)) for number, words in table if len(words) > 6} if rows else {}
+def _duplicates(labels: Labels) -> Iterator[Trouble]:
+    """Rows that say the same as an earlier one, in the single precision that Ultralytics reads them in."""
     seen: dict[tuple[float, ...], int] = {}
-    for row in rows:
-        first = seen.setdefault(points.get(row.line, row[1:]), row.line)
+    for row, said in zip(labels.rows, labels.said, strict=True):
+        first = seen.setdefault(tuple(array("f", said)), row.line)
         if first != row.line:
             yield Trouble("row-duplicate", row.line, f"the same as line {first}; Ultralytics takes it away")
