@@ -1,16 +1,24 @@
 """`sainet data check` as it is typed: what it prints where, and how it ends."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from data_check_cases import Folder, snapshot
-from running import sainet
+from PIL import Image
+from running import sainet, spawn
 from typer.testing import CliRunner, Result
 
 from sainet.cli.data import app
-from sainet.errors import DataError, UsageError
+from sainet.data.check.pool import in_parallel
+from sainet.errors import DataError, SainetError, UsageError
+from sainet.hardware.cpu import usable_cpus
 
 
 @pytest.fixture
@@ -113,10 +121,40 @@ def test_a_report_in_a_folder_that_is_not_there_is_refused_before_the_work(folde
     assert result.stdout == ""
 
 
-def test_torch_ultralytics_and_opencv_stay_out_of_the_process(folder: Folder, tmp_path: Path) -> None:
-    import subprocess
-    import sys
+def large_set(folder: Folder) -> None:
+    """What keeps two processes busy for some seconds."""
+    first = folder.image("train", "large0")
+    Image.effect_noise((1200, 900), 90).convert("RGB").save(first, quality=95)
+    for number in range(1, 200):
+        folder.image("train", f"large{number}").hardlink_to(first)
 
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_is_left_behind(folder: Folder, tmp_path: Path, number: int) -> None:
+    large_set(folder)
+    process = spawn("data", "check", folder.yaml, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("checked ")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    if usable_cpus() > 1:
+        assert len(workers) >= 2
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=30)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
+    assert "Traceback" not in printed
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def test_a_worker_that_is_killed_ends_the_check_with_its_reason() -> None:
+    with pytest.raises(SainetError, match="was killed"):
+        list(in_parallel(kill_itself, range(8), 2))
+
+
+def kill_itself(_part: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_torch_ultralytics_and_opencv_stay_out_of_the_process(folder: Folder, tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from sainet.data.check.checking import check_data\n"

@@ -5,8 +5,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from sainet.data.check.kinds import Finding
-from sainet.data.check.paths import PathList, path_key
-from sainet.data.check.places import Images, label_path
+from sainet.data.check.paths import PathList, label_path, path_key
+from sainet.data.check.places import Images
 from sainet.data.source import IMAGE_FORMATS
 
 __all__ = ["around_the_labels", "images_twice"]

@@ -6,9 +6,10 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from sainet.data.check.kinds import KINDS, Finding
-from sainet.data.check.places import label_path
+from sainet.data.check.paths import label_path
 from sainet.data.check.rows import Row, read_labels
 from sainet.data.check.summary import Checked
 
@@ -85,12 +86,17 @@ def _figure(finding: Finding, classes: int) -> str:
 
 
 def _picture(finding: Finding, classes: int) -> str | None:
-    """The image with its boxes, that of the finding in red, small, as base64 of a JPEG; None if it does not decode."""
+    """The image with its boxes, that of the finding in red, small, as base64 of a JPEG.
+
+    None for one that does not decode, or is too large to be worth it.
+    """
     from PIL import Image, ImageOps
 
     assert finding.image is not None
     try:
-        with Image.open(finding.image) as image:
+        with catch_warnings(action="ignore"), Image.open(finding.image) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
+                return None
             image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
             image.thumbnail((_SIDE, _SIDE))
             small = ImageOps.exif_transpose(image).convert("RGB")

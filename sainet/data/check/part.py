@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field
 
 from sainet.data.check.boxes import tiny_trouble
 from sainet.data.check.kinds import Finding
+from sainet.data.check.paths import label_path
 from sainet.data.check.picture import Picture, look_at
-from sainet.data.check.places import label_path
 from sainet.data.check.rows import Labels, Trouble, read_labels
 
 __all__ = ["Part", "Seen", "check_part"]
@@ -70,14 +71,19 @@ class Seen:
 def check_part(part: Part) -> Seen:
     """Check every image of a part with its label file. Raises nothing."""
     seen = Seen(images=len(part.images))
-    for image in part.images:
-        picture = _glance_at(image) if part.labels_only else look_at(image)
-        seen.findings += [Finding(kind, image, message, line, image) for kind, line, message in picture.troubles]
-        seen.keys.append(picture.key)
-        seen.looks.append(picture.look)
-        if not picture.absent:
-            _check_labels(image, picture, part, seen)
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of large images and odd EXIF blocks
+        for image in part.images:
+            _check_one(image, part, seen)
     return seen
+
+
+def _check_one(image: str, part: Part, seen: Seen) -> None:
+    picture = _glance_at(image) if part.labels_only else look_at(image)
+    seen.findings += [Finding(kind, image, message, line, image) for kind, line, message in picture.troubles]
+    seen.keys.append(picture.key)
+    seen.looks.append(picture.look)
+    if not picture.absent:
+        _check_labels(image, picture, part, seen)
 
 
 def _glance_at(image: str) -> Picture:

@@ -1,4 +1,4 @@
-"""Many paths in little memory, and finding those of many numbers that are there more than once."""
+"""Where labels lie; many paths in little memory; finding those of many numbers that are there more than once."""
 
 import os
 from array import array
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PathList", "path_key", "repeated"]
+__all__ = ["PathList", "label_path", "path_key", "repeated"]
+
+_IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
 
 
 class PathList:
@@ -40,6 +42,11 @@ class PathList:
 
     def __iter__(self) -> Iterator[str]:
         return (self[index] for index in range(len(self)))
+
+
+def label_path(image: str) -> str:
+    """The label file of an image, as Ultralytics derives it: by the last `images` folder and the suffix."""
+    return _LABELS.join(image.rsplit(_IMAGES, 1)).rpartition(".")[0] + ".txt"
 
 
 def path_key(path: str) -> int:

@@ -1,7 +1,6 @@
 """Looking at one image: it is read once, decoded once, and told what Ultralytics would make of it."""
 
 import os
-import warnings
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from io import BytesIO
@@ -68,7 +67,7 @@ class Picture:
 
 
 def look_at(path: str) -> Picture:
-    """Read and decode an image. Raises nothing."""
+    """Read and decode an image. Raises nothing; Pillow's warnings are the caller's to switch off."""
     picture = Picture()
     try:
         with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - a Path for each costs more than the call
@@ -98,7 +97,7 @@ def _decode(data: bytes, path: str, picture: Picture) -> None:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as image:
+        with Image.open(BytesIO(data)) as image:
             stored_as, frames = image.mode, getattr(image, "n_frames", 1)
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
                 picture.add("image-huge", f"{image.width} x {image.height} pixels")

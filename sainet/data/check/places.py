@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sainet.data.check.kinds import Finding
-from sainet.data.check.paths import PathList, path_key
+from sainet.data.check.paths import PathList, label_path, path_key
 from sainet.data.source import IMAGE_FORMATS, images_in
 
-__all__ = ["Images", "find_images", "label_path"]
+__all__ = ["Images", "find_images"]
 
-_IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
 _RAW = frozenset({"arw", "cr2", "exr", "hdr", "nef", "raw"})
 _RARE = frozenset({"dib", "gif", "ico", "j2k", "jfi", "jfif", "jif", "jpe", "jpx", "jxl", "pbm", "pgm", "pnm", "ppm"})
 _NOT_READ = _RAW | _RARE | {"psd", "svg", "tga"}
@@ -49,11 +48,6 @@ class Images:
 def folded(path: str) -> str:
     """What a file system that does not tell letters apart makes of a path."""
     return path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
-
-
-def label_path(image: str) -> str:
-    """The label file of an image, as Ultralytics derives it: by the last `images` folder and the suffix."""
-    return _LABELS.join(image.rsplit(_IMAGES, 1)).rpartition(".")[0] + ".txt"
 
 
 def find_images(split: str, places: tuple[Path, ...], root: str) -> Images:

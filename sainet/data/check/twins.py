@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sainet.data.check.kinds import Finding
-from sainet.data.check.paths import repeated
-from sainet.data.check.places import Images, label_path
+from sainet.data.check.paths import label_path, repeated
+from sainet.data.check.places import Images
 from sainet.data.check.rows import read_labels
 
 if TYPE_CHECKING:
