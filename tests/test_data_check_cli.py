@@ -73,12 +73,15 @@ def test_nothing_found_is_said(folder: Folder) -> None:
     assert result.stdout.endswith("nothing found\n")
 
 
-def test_a_yaml_that_cannot_be_used_is_a_finding_and_one_that_is_not_there_is_not(folder: Folder) -> None:
-    folder.yaml.write_text("train: images/train\nval: nowhere\nnames: [fire, smoke]\n", encoding="utf-8")
+@pytest.mark.parametrize(("names", "line"), [("[fire, smoke]", 2), ("{0: fire, 2: smoke}", None)])
+def test_a_yaml_that_cannot_be_used_is_a_finding_and_one_that_is_not_there_is_not(
+    folder: Folder, names: str, line: int | None
+) -> None:
+    folder.yaml.write_text(f"train: images/train\nval: nowhere\nnames: {names}\n", encoding="utf-8")
     result = run(folder.yaml, "--json")
     assert isinstance(result.exception, DataError)
     (finding,) = json.loads(result.stdout)["findings"]
-    assert (finding["kind"], finding["file"], finding["line"]) == ("yaml", str(folder.yaml), 2)
+    assert (finding["kind"], finding["file"], finding["line"]) == ("yaml", str(folder.yaml), line)
     absent = run(folder.root / "no.yaml", "--json")
     assert isinstance(absent.exception, DataError)
     assert absent.stdout == ""

@@ -142,6 +142,7 @@ def _some_row(chance: random.Random, columns: int) -> str:
     return chance.choice([" ", " ", "\t", "  "]).join([chance.choice(_CLASSES), *others])
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_image_never_raises(tmp_path: Path, seed: int) -> None:
     """Bytes changed by chance: whatever Pillow's readers raise becomes a finding, or nothing."""

@@ -51,12 +51,14 @@ def check_data(
 
 
 def _of_the_yaml(error: DataError, yaml: str) -> list[Finding]:
+    """The problems of a YAML that cannot be used, with their lines where they have one."""
     findings: list[Finding] = []
     for problem in error.problems:
         file, _, line = (problem.where or yaml).rpartition(":")
-        is_line = line.isdecimal()
-        where = file if is_line else (problem.where or yaml)
-        findings.append(Finding("yaml", where, problem.message, int(line) if is_line else None))
+        if line.isdecimal():
+            findings.append(Finding("yaml", file, problem.message, int(line)))
+        else:  # a file, or a file and a key
+            findings.append(Finding("yaml", (problem.where or yaml).partition(": ")[0], problem.message))
     return findings
 
 
