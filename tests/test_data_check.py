@@ -105,13 +105,17 @@ def test_many_images_are_checked_by_several_processes_to_the_same_end(
         folder.add("train", f"more{number}")
     folder.say("7 0.5 0.5 0.1 0.1")
     folder.image("train", "more7").write_bytes(folder.image("train", "more7").read_bytes()[:-300])
+    folder.add("train", "more93").write_bytes(folder.image("val", "val2").read_bytes())
     told: list[tuple[int, int]] = []
+    for name in ("_AT_ONCE", "_LABELS_AT_ONCE"):
+        monkeypatch.setattr(f"sainet.data.check.checking.{name}", 5)
     monkeypatch.setattr("sainet.data.check.checking.usable_cpus", lambda: 2)
     several = check_data(str(folder.yaml), labels_only=labels_only, on_progress=lambda *at: told.append(at))
     monkeypatch.setattr("sainet.data.check.checking.usable_cpus", lambda: 1)
     alone = check(folder, labels_only=labels_only)
     assert several.as_dict() == alone.as_dict()
-    assert [finding.kind for finding in alone.findings] == (["image-undecodable"] * (not labels_only)) + ["class-range"]
+    of_images = [] if labels_only else ["image-undecodable", "leak-copy"]
+    assert sorted(finding.kind for finding in alone.findings) == ["class-range", *of_images]
     assert told[-1] == (152, 152)
 
 
@@ -187,10 +191,36 @@ def test_files_that_differ_in_one_byte_are_no_copies(folder: Folder) -> None:
     assert not found(check(folder), "image-copy")
 
 
+def test_every_training_image_that_looks_like_one_of_the_validation_is_told(folder: Folder) -> None:
+    """Also where there are more of them than neighbours that are looked at, and of any quality."""
+    with Image.open(folder.image("val", "val1")) as image:
+        for number in range(12):
+            image.save(folder.add("train", f"again{number:02d}"), quality=40 + 5 * number)
+    findings = check(folder).findings
+    assert {finding.kind for finding in findings} == {"leak-similar"}
+    assert [Path(finding.file).stem for finding in findings] == [f"again{number:02d}" for number in range(12)]
+
+
 def test_plain_skies_are_not_taken_for_one_picture(folder: Folder) -> None:
     for split, stem, grey in (("train", "train1", 200), ("val", "val1", 201)):
         Image.new("RGB", (64, 48), (grey, grey, grey)).save(folder.image(split, stem))
     assert check(folder).findings == []
+
+
+def test_every_image_near_one_of_the_validation_is_told_with_the_nearest(folder: Folder) -> None:
+    def shot(split: str, time: str, camera: str = "sdis-07_brison-200") -> Path:
+        return folder.add(split, f"{camera}_2024-01-15T{time}")
+
+    val = [shot("val", "12-00-00"), shot("val", "12-20-00")]
+    train = [shot("train", time) for time in ("11-29-59", "11-31-00", "12-02-00", "12-16-00", "12-50-00", "12-50-01")]
+    shot("train", "12-00-00", camera="sdis-08_brison-200")
+    told = {finding.file: finding.message for finding in check(folder).findings}
+    assert told == {
+        str(train[1]): f"29 min from {val[0]} in val",
+        str(train[2]): f"2 min from {val[0]} in val",
+        str(train[3]): f"4 min from {val[1]} in val",
+        str(train[4]): f"30 min from {val[1]} in val",
+    }
 
 
 def test_labels_of_images_that_a_list_leaves_out_are_no_orphans(folder: Folder) -> None:

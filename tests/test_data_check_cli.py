@@ -132,16 +132,28 @@ def large_set(folder: Folder) -> None:
         folder.image("train", f"large{number}").hardlink_to(first)
 
 
+def spawn_interruptible(*arguments: str | Path, cwd: Path) -> "subprocess.Popen[str]":
+    """As `spawn`, also where these tests run in the background of a shell, which lets them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return spawn(*arguments, cwd=cwd)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_behind(folder: Folder, tmp_path: Path, number: int) -> None:
     large_set(folder)
-    process = spawn("data", "check", folder.yaml, cwd=tmp_path)
+    process = spawn_interruptible("data", "check", folder.yaml, cwd=tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("checked ")
     workers = psutil.Process(process.pid).children(recursive=True)
     if usable_cpus() > 1:
         assert len(workers) >= 2
-    process.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.kill()
     printed, _ = process.communicate(timeout=30)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
     assert "Traceback" not in printed

@@ -4,10 +4,10 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sainet.data.check.kinds import Finding
+from sainet.data.check.paths import repeated
 from sainet.data.check.places import Images
 from sainet.data.check.twins import KEPT_IN, Everything, digest
 
@@ -28,19 +28,36 @@ def alike(every: Everything, looks: "array[int]") -> Iterator[Finding]:
     import numpy as np
 
     values, splits = np.asarray(looks, dtype=np.uint64), every.split_numbers()
-    telling, best = _telling(values), dict[int, int]()
+    values = np.where(_telling(values), values, 0)
+    best: dict[int, int] = {}
+    for one, two in (*_equal(every, values), *_near(values, splits)):
+        kept, other = sorted((one, two), key=every.rank)
+        best.setdefault(other, kept)
+    yield from _look_alikes(every, best)
+
+
+def _equal(every: Everything, values: "NDArray[Any]") -> Iterator[tuple[int, int]]:
+    """Images of one look, each with one of the split that stays."""
+    for group in repeated(values):
+        stays = min(group, key=every.rank)
+        yield from ((index, stays) for index in group if every.split_of(index) != every.split_of(stays))
+
+
+def _near(values: "NDArray[Any]", splits: "NDArray[Any]") -> Iterator[tuple[int, int]]:
+    """Pairs of two splits whose looks differ in a few bits; 0 is no look.
+
+    Such looks agree in one of their four quarters. Sorted with that one first they are near each other.
+    """
+    import numpy as np
+
     for shift in range(0, 64, 16):
-        # Two looks of few differing bits agree in one of four quarters, which leads here: they are near each other.
-        turned = values << np.uint64(shift) | values >> np.uint64((64 - shift) % 64)
-        order = np.argsort(turned if shift else values, kind="stable")
+        turned = values << np.uint64(shift) | values >> np.uint64(64 - shift) if shift else values
+        order = np.argsort(turned, kind="stable")
         for distance in range(1, _NEIGHBOURS + 1):
             one, two = order[:-distance], order[distance:]
             differing = _set_bits(values[one] ^ values[two])
-            near = (differing <= _BITS) & (splits[one] != splits[two]) & telling[one] & telling[two]
-            for pair in zip(one[near].tolist(), two[near].tolist(), strict=True):
-                kept, other = sorted(pair, key=every.rank)
-                best.setdefault(other, kept)
-    yield from _look_alikes(every, best)
+            near = (differing <= _BITS) & (splits[one] != splits[two]) & (values[one] != 0) & (values[two] != 0)
+            yield from zip(one[near].tolist(), two[near].tolist(), strict=True)
 
 
 def _telling(values: "NDArray[Any]") -> "NDArray[Any]":
@@ -66,22 +83,42 @@ def _look_alikes(every: Everything, best: dict[int, int]) -> Iterator[Finding]:
         yield Finding("leak-similar", path, f"looks like {first} in {every.split_of(kept)}", image=path)
 
 
+class _Shot(NamedTuple):
+    """A dated image: when it was taken, its split's place in the order, and its own in the split."""
+
+    time_s: float
+    place: int
+    number: int
+
+
 def same_camera(splits: Sequence[Images]) -> Iterator[Finding]:
     """Images of one camera in two splits that were taken within half an hour, by their names."""
-    by_camera: dict[str, list[tuple[float, int, int]]] = {}
+    by_camera: dict[str, list[_Shot]] = {}
     for place, images in enumerate(splits):
         for index, path in enumerate(images.paths):
             if dated := _dated(path):
-                by_camera.setdefault(dated[0], []).append((dated[1], place, index))
+                by_camera.setdefault(dated[0], []).append(_Shot(dated[1], place, index))
     rank = [KEPT_IN.index(images.split) for images in splits]
-    for taken in by_camera.values():
-        taken.sort()
-        for (time_s, place, index), (later_s, next_place, next_index) in pairwise(taken):
-            if place != next_place and later_s - time_s <= _WINDOW_S:
-                one, two = splits[place].paths[index], splits[next_place].paths[next_index]
-                other, kept, where = (one, two, next_place) if rank[place] > rank[next_place] else (two, one, place)
-                message = f"{(later_s - time_s) / 60:.0f} min from {kept} in {splits[where].split}"
-                yield Finding("leak-camera", other, message, image=other)
+    for shots in by_camera.values():
+        for other, kept in _nearest(sorted(shots), rank).items():
+            one, two = (splits[shot.place].paths[shot.number] for shot in (other, kept))
+            message = f"{abs(other.time_s - kept.time_s) / 60:.0f} min from {two} in {splits[kept.place].split}"
+            yield Finding("leak-camera", one, message, image=one)
+
+
+def _nearest(shots: list[_Shot], rank: list[int]) -> dict[_Shot, _Shot]:
+    """For each shot with one of a split that stays within the window, before it or behind it, the nearest such."""
+    nearest: dict[_Shot, _Shot] = {}
+    for order in (shots, shots[::-1]):
+        last: dict[int, _Shot] = {}
+        for shot in order:
+            near = [kept for kept in last.values() if rank[kept.place] < rank[shot.place]]
+            near += [nearest[shot]] if shot in nearest else []
+            kept = min(near, key=lambda kept: abs(kept.time_s - shot.time_s), default=None)
+            if kept is not None and abs(kept.time_s - shot.time_s) <= _WINDOW_S:
+                nearest[shot] = kept
+            last[shot.place] = shot
+    return nearest
 
 
 def _dated(path: str) -> tuple[str, float] | None:
