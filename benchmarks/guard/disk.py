@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A disk that somebody else fills up during the training: what was saved stays whole, and the run goes on from it.
 
-    python -m benchmarks.guard.disk DATA.yaml [--cases 6] [--seed 0] [--without-guard]
+    python -m benchmarks.guard.disk DATA.yaml [--cases 6] [--seed 0]
 
 Each run lies on a small disk of its own, which at a random moment is filled but for a random rest, from nothing to two
 checkpoints. `sainet train` has to end with 4 (the guard stopped it) or 7 (a file could not be written), to say why and
@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmarks.guard.images import some_of
 from benchmarks.guard.limits import MIB, PROJECT, Unavailable, small_disk, started
 from benchmarks.guard.sudden_death import await_training
-from benchmarks.guard.trainings import SMALL_MODEL, WITHOUT_GUARD, Training, difference, injected, tensors, train
+from benchmarks.guard.trainings import SMALL_MODEL, Training, difference, injected, tensors, train
 from sainet.protocol import CheckpointSaved, TrainingDone, TrainingStarted, read_events
 from sainet.state import RunFolder
 
@@ -41,7 +41,7 @@ _ENDS_WITHIN_S = 120.0
 
 @dataclass(frozen=True)
 class Filled:
-    """How a run ended whose disk was filled: what it said last, and which checkpoint (counted from 1) it had before."""
+    """How a run ended whose disk was filled, and what it said last."""
 
     code: int | None
     said: str
@@ -58,7 +58,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--imgsz", type=int, default=160)
     parser.add_argument("--model", default=str(SMALL_MODEL))
-    parser.add_argument("--without-guard", action="store_true")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="sainet-disk-") as folder:
@@ -86,21 +85,20 @@ def cases(options: argparse.Namespace, work: Path) -> Iterator[bool]:
     print(f"with room enough: {training_s:.1f} s of training; a checkpoint has {size / MIB:.1f} MiB", flush=True)
     print(fill_under_plain(training, work / "plain"), flush=True)
     expected, noise = tensors(free.folder), random.Random(options.seed)
-    more = WITHOUT_GUARD if options.without_guard else ()
     for number in range(options.cases):
         rest, after_s = int(noise.uniform(0.0, 2.0) * size), noise.uniform(0.0, 0.8 * training_s)
-        yield case(training, work / str(number), rest, after_s, expected, *more)
+        yield case(training, work / str(number), rest, after_s, expected)
 
 
 def settings() -> tuple[str, str]:
     return "--set", f"train.checkpoint_minutes={CHECKPOINT_MINUTES}"
 
 
-def case(training: Training, root: Path, rest_bytes: int, after_s: float, expected: dict[str, str], *more: str) -> bool:
+def case(training: Training, root: Path, rest_bytes: int, after_s: float, expected: dict[str, str]) -> bool:
     """One disk: filled, looked at, emptied, gone on from."""
     root.mkdir()
     with small_disk(root, DISK_BYTES):
-        filled = fill_under(training, root, rest_bytes, after_s, *more)
+        filled = fill_under(training, root, rest_bytes, after_s)
         kept, wrong = kept_in(RunFolder(root / "run"), filled), problems(filled)
         (root / "ballast").unlink()
         wrong += [] if kept else ["no checkpoint verifies, or an older one"]
@@ -111,9 +109,9 @@ def case(training: Training, root: Path, rest_bytes: int, after_s: float, expect
     return not wrong
 
 
-def fill_under(training: Training, root: Path, rest_bytes: int, after_s: float, *more: str) -> Filled:
+def fill_under(training: Training, root: Path, rest_bytes: int, after_s: float) -> Filled:
     folder, log = RunFolder(root / "run"), root.with_suffix(".txt")
-    process = started(training.sainet(root, *settings(), *more), log, injected(slow_ms=SLOWED_MS))
+    process = started(training.sainet(root, *settings()), log, injected(slow_ms=SLOWED_MS))
     try:
         await_training(folder, process)
         time.sleep(after_s)

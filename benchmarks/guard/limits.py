@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -242,16 +242,33 @@ def run(
 
     Raises `Unavailable` where the limits cannot be had.
     """
-    started_s = time.monotonic()
-    with memory_group(limit_bytes) as group:
-        command = group.inside(words if shm_bytes is None else with_small_shm(words, shm_bytes))
-        process = started(command, log, env)
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        group = _group_for(limit_bytes, stack)
+        command = list(map(str, words)) if shm_bytes is None else with_small_shm(words, shm_bytes)
+        process = started(command if group is None else group.inside(command), log, env)
+        stack.callback(_end, process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout_s)
-        code = process.returncode
-        seconds = time.monotonic() - started_s
+        code, seconds = process.returncode, time.monotonic() - began_s
+    return Ended(code, seconds) if group is None else Ended(code, seconds, group.oom_kills, group.peak_bytes)
+
+
+def _group_for(limit_bytes: int | None, stack: ExitStack) -> MemoryGroup | None:
+    """None where there is nothing to limit, and no group to be had."""
+    try:
+        return stack.enter_context(memory_group(limit_bytes))
+    except Unavailable:
+        if limit_bytes is not None:
+            raise
+        return None
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """It, and those that it leads."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return Ended(code, seconds, group.oom_kills, group.peak_bytes)
 
 
 def started(words: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":

@@ -4,8 +4,9 @@
     python -m benchmarks.guard.plain DATA.yaml FOLDER [--workers 4] [--batch 32] [--imgsz 320] [--epochs 1] [--seed 0]
 
 Its own trainer and its own loaders, four batches ahead for each worker in training and two in validation. On a CPU it
-would load without workers, and never with more than there are cores: both are overruled. Prints a line per batch. There
-is no network. It writes label caches beside the labels, so give it a copy of the data.
+would load without workers, and never with more than there are cores: both are overruled. `--oom-above 4 --oom-from 8`
+raises CUDA's out-of-memory error for more than 4 images at once, from the ninth batch on. Prints a line per batch. It
+has no network, and writes label caches beside the labels, so give it a copy of the data.
 """
 
 import argparse
@@ -28,13 +29,19 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mosaic", type=float, default=1.0)
     parser.add_argument("--model", default="yolov8n.yaml")
+    parser.add_argument("--oom-above", type=int)
+    parser.add_argument("--oom-from", type=int, default=0)
     options = parser.parse_args()
     seal(options.folder / "ultralytics")
     training = trainer(options)
     training.args.workers = options.workers  # none on a CPU
-    os.cpu_count = lambda: _CPUS  # type: ignore[assignment]
-    training.add_callback("on_train_batch_end", _Batches())
+    os.cpu_count = lambda: _CPUS
+    batches = _Batches()
+    training.add_callback("on_train_batch_end", batches)
+    if options.oom_above is not None:
+        fill_gpu(training, batches, options.oom_above, options.oom_from)
     training.train()
     print("done", flush=True)
 
@@ -59,9 +66,26 @@ def trainer(options: argparse.Namespace) -> Any:
             "seed": options.seed,
             "workers": options.workers,
             "optimizer": "SGD",
+            "mosaic": options.mosaic,
+            "close_mosaic": 0,
             "mixup": 0.15,
         }
     )
+
+
+def fill_gpu(training: Any, batches: "_Batches", images: int, first: int) -> None:
+    """As PyTorch would raise it, where a batch comes to the device."""
+    import torch
+
+    upstream = training.preprocess_batch
+
+    def preprocess_batch(batch: dict[str, Any]) -> dict[str, Any]:
+        if len(batch["img"]) > images and batches.done >= first:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. (injected)")
+        prepared: dict[str, Any] = upstream(batch)
+        return prepared
+
+    training.preprocess_batch = preprocess_batch
 
 
 class _Batches:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,11 @@ class Alone:
 
 @dataclass(frozen=True)
 class Strike:
-    """What was killed, and when (Unix time)."""
+    """What was killed, when (Unix time), and in which attempt."""
 
     victim: str
     time_s: float
+    attempt: int
 
 
 def main() -> None:
@@ -109,8 +110,7 @@ def strikes(options: argparse.Namespace, work: Path) -> Iterator[bool]:
     more = WITHOUT_GUARD if options.without_guard else ()
     for number in range(options.strikes):
         victim, after_s = VICTIMS[number % len(VICTIMS)], noise.uniform(0.0, 0.95 * alone.training_s)
-        strike, outcome = struck(training, work / str(number), victim, after_s, *more)
-        assert strike is not None
+        (strike,), outcome = struck(training, work / str(number), [(victim, after_s)], *more)
         wrong, again_s = problems(training, alone, strike, outcome)
         print(f"{strike.victim} after {after_s:4.1f} s: {outcome.ended}; {outcome.story}")
         print(f"    {again_s:.1f} s trained again; {'; '.join(wrong) or 'every bit is equal'}", flush=True)
@@ -119,7 +119,7 @@ def strikes(options: argparse.Namespace, work: Path) -> Iterator[bool]:
 
 def left_alone(training: Training, root: Path) -> Alone:
     """Raises SystemExit when it does not even train then."""
-    _, outcome = struck(training, root, None, 0.0)
+    _, outcome = struck(training, root, [])
     if not outcome.has_finished(training.epochs):
         raise SystemExit((root / "output.txt").read_text()[-2000:])
     began_s = next(event.time_s for event in outcome.events if isinstance(event, TrainingStarted))
@@ -139,41 +139,41 @@ def longest_pause_s(outcome: Outcome) -> float:
 
 
 def struck(
-    training: Training, root: Path, victim: str | None, after_s: float, *more: str
-) -> tuple[Strike | None, Outcome]:
-    """One training, struck so long after its first checkpoint; None is nobody, and leaves it alone."""
+    training: Training, root: Path, blows: Sequence[tuple[str, float]], *more: str
+) -> tuple[list[Strike], Outcome]:
+    """One training, struck once in each of its first attempts: whom, and so long after the first checkpoint."""
     root.mkdir()
-    folder, began_s = RunFolder(root / "run"), time.monotonic()
+    folder, began_s, strikes = RunFolder(root / "run"), time.monotonic(), []
     words = training.sainet(root, "--set", f"train.checkpoint_minutes={CHECKPOINT_MINUTES}", *more)
     process = started(words, root / "output.txt", injected(slow_ms=SLOWED_MS))
     try:
-        strike = strike_at(folder, process, victim, after_s) if victim else None
+        for attempt, (victim, after_s) in enumerate(blows, 1):
+            pid = await_training(folder, process, attempt)
+            time.sleep(after_s)
+            strikes.append(kill(victim, pid, attempt))
         with suppress(subprocess.TimeoutExpired):
             process.wait(_ENDS_WITHIN_S)
         code = process.poll()
     finally:
         process.kill()  # the training ends with it
         process.wait()
-    return strike, Outcome(Ended(code, time.monotonic() - began_s), folder)
+    return strikes, Outcome(Ended(code, time.monotonic() - began_s), folder)
 
 
-def strike_at(folder: RunFolder, process: "subprocess.Popen[bytes]", victim: str, after_s: float) -> Strike:
-    pid = await_training(folder, process)
-    time.sleep(after_s)
-    return kill(victim, pid)
+def await_training(folder: RunFolder, process: "subprocess.Popen[bytes]", attempt: int = 1) -> int:
+    """The pid of an attempt once its loop has begun and there is a checkpoint. Raises SystemExit when all ends before.
 
-
-def await_training(folder: RunFolder, process: "subprocess.Popen[bytes]") -> int:
-    """The pid of the training process once its first checkpoint is there. Raises SystemExit when it ends before."""
+    A resume writes none at its start: there is one.
+    """
     while process.poll() is None:
-        events = read_events(folder.events)
-        if any(isinstance(event, CheckpointSaved) for event in events):
+        events = [event for event in read_events(folder.events) if event.attempt == attempt]
+        if any(isinstance(event, CheckpointSaved | Resumed) for event in events):
             return next(event.pid for event in events if isinstance(event, StageStarted))
         time.sleep(0.05)
     raise SystemExit(f"ended with {process.returncode} before anybody struck: {folder.root.parent / 'output.txt'}")
 
 
-def kill(victim: str, pid: int) -> Strike:
+def kill(victim: str, pid: int, attempt: int = 1) -> Strike:
     """Where there is no worker at that moment the training process is struck; who has ended already is not."""
     with suppress(ProcessLookupError, psutil.NoSuchProcess):
         workers = psutil.Process(pid).children()
@@ -184,7 +184,7 @@ def kill(victim: str, pid: int) -> Strike:
         else:
             victim = VICTIMS[1]
             os.kill(pid, signal.SIGKILL)
-    return Strike(victim, time.time())
+    return Strike(victim, time.time(), attempt)
 
 
 def problems(training: Training, alone: Alone, strike: Strike, outcome: Outcome) -> tuple[list[str], float]:
@@ -205,13 +205,19 @@ def interval_s(outcome: Outcome) -> float:
 
 
 def trained_again_s(strike: Strike, outcome: Outcome) -> float:
-    """From the checkpoint that the next attempt went on from to the strike; 0 where there was no other attempt."""
-    resumed = next((event for event in outcome.events if isinstance(event, Resumed)), None)
-    if resumed is None:
+    """From the checkpoint that the next attempt went on from to the strike, or from where the struck one went on
+    itself if that came later; 0 where no other attempt followed."""
+    if (resumed := resume(outcome, strike.attempt + 1)) is None:
         return 0.0
-    saved = [e for e in outcome.events if isinstance(e, CheckpointSaved) and e.attempt < resumed.attempt]
+    saved = [e for e in outcome.events if isinstance(e, CheckpointSaved) and e.attempt <= strike.attempt]
     used = [event.time_s for event in saved if (event.epoch, event.batch) == (resumed.epoch, resumed.batch)]
-    return max(0.0, strike.time_s - (used or [0.0])[-1])
+    begun = resume(outcome, strike.attempt)
+    return max(0.0, strike.time_s - max(used[-1] if used else 0.0, begun.time_s if begun else 0.0))
+
+
+def resume(outcome: Outcome, attempt: int) -> Resumed | None:
+    found = (event for event in outcome.events if isinstance(event, Resumed) and event.attempt == attempt)
+    return next(found, None)
 
 
 def strike_plain(training: Training, root: Path, victim: str, alone: Alone) -> str:

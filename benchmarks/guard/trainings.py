@@ -32,6 +32,7 @@ class Training:
     epochs: int = 4
     seed: int = 0
     model: str = str(SMALL_MODEL)
+    mosaic: float = 1.0
 
     def sainet(self, runs: Path, *more: str) -> list[str]:
         """The command. Its supervisor and its training process share one run, named `run`."""
@@ -43,6 +44,7 @@ class Training:
             "loader.prefetch_factor": self.prefetch,
             "schedule.seed": self.seed,
             "schedule.close_mosaic": 0,
+            "augment.mosaic": self.mosaic,
             "train.plots": "false",
         }
         for key, value in settings.items():
@@ -51,7 +53,7 @@ class Training:
 
     def plain(self, folder: Path) -> list[str]:
         words = [sys.executable, "-m", "benchmarks.guard.plain", str(self.data), str(folder), "--model", self.model]
-        for name in ("workers", "batch", "imgsz", "epochs", "seed"):
+        for name in ("workers", "batch", "imgsz", "epochs", "seed", "mosaic"):
             words += [f"--{name}", str(getattr(self, name))]
         return words
 
