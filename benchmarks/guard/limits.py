@@ -138,14 +138,19 @@ def memory_group(limit_bytes: int | None = None) -> Iterator[MemoryGroup]:
     watcher = threading.Thread(target=watch, daemon=True)
     try:
         if limit_bytes is not None:
-            group.limit(limit_bytes)
+            _limit(group, limit_bytes)
         watcher.start()
         yield group
-    except PermissionError as error:
-        raise Unavailable(f"no control group may be limited here: {error}") from error
     finally:
         done.set()
         group.close()
+
+
+def _limit(group: MemoryGroup, limit_bytes: int) -> None:
+    try:
+        group.limit(limit_bytes)
+    except OSError as error:
+        raise Unavailable(f"the kernel takes no limit of {limit_bytes} B: {error}") from error
 
 
 def _new_group() -> MemoryGroup:
@@ -231,14 +236,14 @@ class Ended:
 
 def run(
     words: Sequence[str | Path],
-    log: Path,
+    log: Path | None,
     *,
     limit_bytes: int | None = None,
     shm_bytes: int | None = None,
     timeout_s: float = 600.0,
     env: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Run a command in the project's folder, its output into `log`, and end all that it leaves behind.
+    """Run a command in the project's folder, its output into `log` or ours, and end all that it leaves behind.
 
     Raises `Unavailable` where the limits cannot be had.
     """
@@ -271,14 +276,15 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def started(words: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    """A command in the project's folder and a session of its own, its output in `log`; `env` goes over ours."""
-    with log.open("wb") as stream:
+def started(words: Sequence[str], log: Path | None, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    """A command in the project's folder and a session of its own, its output in `log` or ours; `env` goes over ours."""
+    with ExitStack() as stack:
+        stream = None if log is None else stack.enter_context(log.open("wb"))
         return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=stream,
-            stderr=subprocess.STDOUT,
+            stderr=None if stream is None else subprocess.STDOUT,
             cwd=PROJECT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             start_new_session=True,
@@ -296,7 +302,7 @@ def main() -> None:
     try:
         ended = run(
             options.command,
-            Path("/dev/stdout"),
+            None,
             limit_bytes=limits[0],
             shm_bytes=limits[1],
             timeout_s=options.timeout_s,
