@@ -17,9 +17,8 @@ install: $(VENV)/.installed ## Set up .venv with sainet in it.
 
 # --- for developers
 
-test: check ## Every check and every test: first those that compare times, then the rest on two cores.
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile
+test: check ## Every check and every test.
+	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

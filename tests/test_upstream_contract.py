@@ -46,6 +46,7 @@ OVERRIDDEN = [
     ("ExactTraining", "setup_model", "a resume builds the model of its checkpoint"),
     ("ExactTraining", "build_dataset", "samples at a fixed shape"),
     ("ExactTraining", "get_dataloader", "our loaders"),
+    ("ExactTraining", "get_validator", "a validation in pieces from the start"),
     ("ExactTraining", "preprocess_batch", "multi_scale by the batch's number"),
     ("ExactTraining", "save_model", "the true shape among the arguments"),
     ("ExactTraining", "resume_training", "the exact state"),

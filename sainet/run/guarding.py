@@ -140,7 +140,10 @@ class Guarding:
             self._helpless.discard(alarm.resource)
             self._say(alarm, "none")
             return
-        if self.ended_by is not None or not self._may_follow(alarm):
+        too_early = (
+            alarm.resource == "disk" and self.progress.checkpoint_bytes is None
+        )  # how much it needs is not known
+        if self.ended_by is not None or too_early or not self._may_follow(alarm):
             self.policy.take_back(alarm)
             return
         rung = self.ladder.next(alarm.resource, alarm.level) if self.settings.enabled else None
