@@ -81,8 +81,8 @@ def cases(options: argparse.Namespace, work: Path) -> Iterator[bool]:
     free = train(training, work / "free", *settings(), env=injected(slow_ms=SLOWED_MS))
     began_s = next(event.time_s for event in free.events if isinstance(event, TrainingStarted))
     training_s = next(event.time_s for event in free.events if isinstance(event, TrainingDone)) - began_s
-    size = next(event.written_bytes for event in free.events if isinstance(event, CheckpointSaved))
-    print(f"with room enough: {training_s:.1f} s of training; a checkpoint has {size / MIB:.1f} MiB", flush=True)
+    size = max(event.written_bytes for event in free.events if isinstance(event, CheckpointSaved))
+    print(f"with room enough: {training_s:.1f} s of training, checkpoints of at most {size / MIB:.1f} MiB", flush=True)
     print(fill_under_plain(training, work / "plain"), flush=True)
     expected, noise = tensors(free.folder), random.Random(options.seed)
     for number in range(options.cases):

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """A /dev/shm that is too small for the loader: plain Ultralytics waits for ever, sainet finishes.
 
-    python -m benchmarks.guard.shm DATA.yaml [--mib 48 72 96] [--workers 8] [--prefetch 4] [--without-guard]
+    python -m benchmarks.guard.shm DATA.yaml [--mib 24 32 40 48] [--workers 8] [--prefetch 4] [--without-guard]
 
 Each size is a mount of the command's own. That plain Ultralytics hangs is shown by its standing still: it is given
 three times the time (and a minute at least) that it takes with the machine's own /dev/shm, and at the end of that no
 batch has come for as long as the whole training takes otherwise, while all its processes together use no CPU. `sainet
 train`, with its own time-outs, has to do all epochs and to end with the same bits as without workers. Takes root, and
-about two minutes a size on two cores.
+about a minute and a half a size on two cores.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class Watched:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--mib", type=int, nargs="+", default=[48, 72, 96], help="sizes of /dev/shm")
+    parser.add_argument("--mib", type=int, nargs="+", default=[24, 32, 40, 48], help="sizes of /dev/shm")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--prefetch", type=int, default=4)
     parser.add_argument("--images", type=int, default=128, help="training images")

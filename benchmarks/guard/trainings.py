@@ -131,6 +131,8 @@ def tensors(folder: RunFolder) -> dict[str, str]:
 
 def _members(path: Path) -> list[tuple[str, str]]:
     with zipfile.ZipFile(path) as archive:
+        if archive.infolist()[0].header_offset:  # zipfile does not mind what stands before; PyTorch does
+            raise zipfile.BadZipFile(f"{path.name} does not begin with its archive")
         names = [name for name in archive.namelist() if "/data/" in name]
         return [(name.partition("/")[2], hashlib.sha256(archive.read(name)).hexdigest()) for name in sorted(names)]
 
@@ -141,5 +143,7 @@ def difference(folder: RunFolder, expected: dict[str, str]) -> str:
         found = tensors(folder)
     except FileNotFoundError as error:
         return f"there is no {Path(error.filename).name}"
+    except zipfile.BadZipFile as error:
+        return str(error)
     differ = [key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)]
     return f"{len(differ)} of {len(expected)} tensors differ" if differ else ""
