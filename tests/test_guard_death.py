@@ -3,18 +3,19 @@
 from pathlib import Path
 
 import pytest
-from guard_experiments import benchmarks_can_be_imported, small_training
+from guard_experiments import Untroubled, benchmarks_can_be_imported, untroubled
 
-__all__ = ["benchmarks_can_be_imported"]
+__all__ = ["benchmarks_can_be_imported", "untroubled"]
 
 pytestmark = pytest.mark.train
 
 
-def test_a_worker_dies_then_the_training_and_in_the_end_every_bit_is_equal(tmp_path: Path) -> None:
-    from benchmarks.guard.sudden_death import VICTIMS, left_alone, problems, struck
+def test_a_worker_dies_then_the_training_and_in_the_end_every_bit_is_equal(
+    untroubled: Untroubled, tmp_path: Path
+) -> None:
+    from benchmarks.guard.sudden_death import VICTIMS, problems, struck
 
-    training = small_training(tmp_path, images=96)
-    alone = left_alone(training, tmp_path / "alone")
+    training, alone = untroubled.training, untroubled.alone
     blows = [(victim, 0.3 * alone.training_s) for victim in VICTIMS[:2]]
     strikes, outcome = struck(training, tmp_path / "struck", blows)
     assert [restart.cause for restart in outcome.restarts] == ["worker killed", "killed"]
@@ -23,10 +24,9 @@ def test_a_worker_dies_then_the_training_and_in_the_end_every_bit_is_equal(tmp_p
         assert wrong == [], (strike, again_s)
 
 
-def test_without_restarts_the_first_death_is_the_end(tmp_path: Path) -> None:
+def test_without_restarts_the_first_death_is_the_end(untroubled: Untroubled, tmp_path: Path) -> None:
     from benchmarks.guard.sudden_death import VICTIMS, struck
     from benchmarks.guard.trainings import WITHOUT_GUARD
 
-    training = small_training(tmp_path, images=96)
-    _, outcome = struck(training, tmp_path / "struck", [(VICTIMS[2], 0.3)], *WITHOUT_GUARD)
+    _, outcome = struck(untroubled.training, tmp_path / "struck", [(VICTIMS[2], 0.3)], *WITHOUT_GUARD)
     assert outcome.ended.code == 6

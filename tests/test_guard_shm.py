@@ -14,7 +14,7 @@ __all__ = ["benchmarks_can_be_imported"]
 
 pytestmark = pytest.mark.train
 
-WATCHED_S, SILENT_S = 24.0, 12.0
+WATCHED_S, SILENT_S = 18.0, 9.0
 
 
 def test_sainet_finishes_with_the_same_bits_while_plain_ultralytics_hangs(tmp_path: Path) -> None:

@@ -122,6 +122,11 @@ def left_alone(training: Training, root: Path) -> Alone:
     _, outcome = struck(training, root, [])
     if not outcome.has_finished(training.epochs):
         raise SystemExit((root / "output.txt").read_text()[-2000:])
+    return told_by(outcome)
+
+
+def told_by(outcome: Outcome) -> Alone:
+    """Of a training that has finished."""
     began_s = next(event.time_s for event in outcome.events if isinstance(event, TrainingStarted))
     ended_s = next(event.time_s for event in outcome.events if isinstance(event, TrainingDone))
     return Alone(tensors(outcome.folder), ended_s - began_s, longest_pause_s(outcome))
