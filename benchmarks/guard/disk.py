@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.guard.images import some_of
-from benchmarks.guard.limits import MIB, PROJECT, Unavailable, small_disk, started
+from benchmarks.guard.limits import MIB, PROJECT, Unavailable, small_disk, started, unwind_on_sigterm
 from benchmarks.guard.sudden_death import await_training
 from benchmarks.guard.trainings import SMALL_MODEL, Training, difference, injected, tensors, train
 from sainet.protocol import CheckpointSaved, TrainingDone, TrainingStarted, read_events
@@ -50,6 +50,7 @@ class Filled:
 
 
 def main() -> None:
+    unwind_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--cases", type=int, default=6)

@@ -291,7 +291,17 @@ def started(words: Sequence[str], log: Path | None, env: Mapping[str, str] | Non
         )
 
 
+def unwind_on_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does: what the blocks hold is cleaned up on the way out."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 def main() -> None:
+    unwind_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ram-mib", type=int)
     parser.add_argument("--shm-mib", type=int)

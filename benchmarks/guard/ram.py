@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.guard.images import some_of
-from benchmarks.guard.limits import MIB, Ended, Unavailable, run
+from benchmarks.guard.limits import MIB, Ended, Unavailable, run, unwind_on_sigterm
 from benchmarks.guard.trainings import (
     SMALL_MODEL,
     WITHOUT_GUARD,
@@ -46,6 +46,7 @@ _LEAKED = 0.5
 
 
 def main() -> None:
+    unwind_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--cases", type=int, default=10)

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.guard.images import some_of
-from benchmarks.guard.limits import MIB, Unavailable, memory_group, started, with_small_shm
+from benchmarks.guard.limits import MIB, Unavailable, memory_group, started, unwind_on_sigterm, with_small_shm
 from benchmarks.guard.trainings import SMALL_MODEL, WITHOUT_GUARD, Outcome, Training, difference, tensors, train
 
 _LEAST_S = 60.0
@@ -57,6 +57,7 @@ class Watched:
 
 
 def main() -> None:
+    unwind_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--mib", type=int, nargs="+", default=[24, 32, 40, 48], help="sizes of /dev/shm")

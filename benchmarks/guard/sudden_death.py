@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.guard.images import some_of
-from benchmarks.guard.limits import Ended, started
+from benchmarks.guard.limits import Ended, started, unwind_on_sigterm
 from benchmarks.guard.trainings import SMALL_MODEL, WITHOUT_GUARD, Outcome, Training, difference, injected, tensors
 from sainet.protocol import (
     CheckpointSaved,
@@ -72,6 +72,7 @@ class Strike:
 
 
 def main() -> None:
+    unwind_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--strikes", type=int, default=20)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.guard.images import some_of
-from benchmarks.guard.limits import PROJECT, Unavailable, run
+from benchmarks.guard.limits import PROJECT, Unavailable, run, unwind_on_sigterm
 from benchmarks.guard.trainings import (
     SMALL_MODEL,
     WITHOUT_GUARD,
@@ -50,6 +50,7 @@ class Case:
 
 
 def main() -> None:
+    unwind_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--imgsz", type=int, default=160)
