@@ -1,6 +1,7 @@
 """Weights files: what is taken for one, and that none is ever half written."""
 
 import errno
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,6 +100,42 @@ def test_torchs_own_error_about_a_full_disk_is_a_storage_error_too(
         torch.save(torch.zeros(1_000_000), scratch / "last.pt")
     assert (disk / "last.pt").read_bytes() == b"old"
     assert [path.name for path in disk.iterdir()] == ["last.pt"]
+
+
+def test_a_worker_that_dies_while_weights_are_written_is_told_and_spoils_no_file(
+    sealed_ultralytics: None,  # noqa: ARG001
+    tmp_path: Path,
+) -> None:
+    """PyTorch raises it in the middle of torch.save, which Ultralytics would repeat into the same buffer."""
+    from sainet.engine.checkpoint import whole_files
+    from sainet.engine.saving import saving_once
+
+    class Struck(io.BytesIO):
+        tries = 0
+
+        def write(self, block: Any) -> int:
+            if self.tell() > 1000 and not self.tries:
+                self.tries += 1
+                raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+            return super().write(block)
+
+    def write(scratch: Path) -> None:
+        buffer = Struck()
+        torch.save(torch.zeros(100_000), buffer)
+        (scratch / "best.pt").write_bytes(buffer.getvalue())
+
+    (tmp_path / "best.pt").write_bytes(b"old")
+    with (
+        pytest.raises(RuntimeError, match=r"worker \(pid 7\) is killed"),
+        whole_files(tmp_path) as scratch,
+        saving_once(),
+    ):
+        write(scratch)
+    assert (tmp_path / "best.pt").read_bytes() == b"old"
+    with whole_files(tmp_path) as scratch:  # what it would be otherwise
+        write(scratch)
+    with pytest.raises(RuntimeError):
+        torch.load(tmp_path / "best.pt")
 
 
 def test_last_pt_moves_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

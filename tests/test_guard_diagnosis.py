@@ -33,6 +33,7 @@ def told(message: str, exit_code: int = 1) -> ProcessFailed:
             "worker killed",
             None,
         ),
+        ({"returncode": 1, "told": told("ConnectionResetError: [Errno 104] Connection reset")}, "worker killed", None),
         ({"returncode": 1, "log": SHM.splitlines()}, "/dev/shm full", "shm"),
         ({"returncode": 7, "told": told("/dev/shm is full: a worker could not hand over", 7)}, "/dev/shm full", "shm"),
         ({"returncode": -signal.SIGBUS}, "bus error", "shm"),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch.serialization import load, save  # Ultralytics' own torch.save would append a second try to the first
+from torch.serialization import load
 
+from sainet.engine.saving import save_once
 from sainet.errors import StorageError
 
 _HEADER_BYTES = 512
@@ -90,7 +91,7 @@ def write_slot(path: Path, state: Mapping[str, Any], *, number: int, epoch: int,
     with path.open("wb") as stream:
         stream.write(bytes(_HEADER_BYTES))  # of no worth until the header replaces it
         sink = _Sink(stream)
-        _save(state, sink)
+        save_once(state, cast(BinaryIO, sink))
         header = Header(number=number, epoch=epoch, batch=batch, saved_s=time.time(), payload_bytes=sink.bytes)
         stream.seek(0)
         stream.write(header.sealed(sink.sha256.digest()).render())
@@ -99,19 +100,6 @@ def write_slot(path: Path, state: Mapping[str, Any], *, number: int, epoch: int,
         with suppress(OSError):  # not every file system can; then what is read back may come from memory
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return _HEADER_BYTES + sink.bytes
-
-
-def _save(state: Mapping[str, Any], sink: _Sink) -> None:
-    """torch.save, but what stops it (a full disk, a signal) is raised as what it is.
-
-    torch closes its archive on the way out, finds it incomplete, and covers the reason with an error about that.
-    """
-    try:
-        save(state, cast(BinaryIO, sink))
-    except RuntimeError as error:
-        if error.__context__ is None or "inline_container" not in str(error):
-            raise
-        raise error.__context__ from None
 
 
 def examine(path: Path, look: Callable[[BinaryIO], Header]) -> Header:

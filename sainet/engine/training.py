@@ -28,6 +28,7 @@ from sainet.engine.loop import TrainingLoop, whole_batch
 from sainet.engine.orders import OrderBook
 from sainet.engine.precision import set_switches
 from sainet.engine.reporting import Reporter
+from sainet.engine.saving import saving_once
 from sainet.engine.stock import StockBetween, StockSource
 from sainet.engine.validation import StageValidator, short_metrics
 from sainet.errors import StorageError, WeightsError
@@ -142,7 +143,7 @@ class StageTraining(DetectionTrainer):  # type: ignore[misc]  # ultralytics has 
     def save_model(self) -> bool:
         """Write last.pt (and best.pt, and each `save_period`th) so that a kill leaves the old or the new."""
         kept = self.wdir, self.last, self.best
-        with whole_files(self.plan.weights_dir) as scratch:
+        with whole_files(self.plan.weights_dir) as scratch, saving_once():
             self.wdir, self.last, self.best = scratch, scratch / "last.pt", scratch / "best.pt"
             try:
                 return bool(super().save_model())
@@ -239,7 +240,7 @@ def _load_own(path: Path) -> dict[str, Any]:
 def _strip(path: Path, **updates: Any) -> None:
     """Halve `path` and take its optimizer state away, replacing the file as a whole; `updates` go over its keys."""
     _load_own(path)  # upstream would only log that it cannot be read
-    with whole_files(path.parent) as scratch:
+    with whole_files(path.parent) as scratch, saving_once():
         strip_optimizer(path, s=scratch / path.name, updates=updates)
 
 

@@ -44,6 +44,8 @@ _SIGNATURES: tuple[tuple[str, Cause], ...] = (
         r"worker \(pid\(?s?\)? [\d, ]+\) (is killed by signal|exited unexpectedly)|worker of the \w+ loader was killed",
         "worker killed",
     ),
+    # It was killed while it handed a batch over, and the other end noticed first.
+    (r"^(\w+\.)*(ConnectionResetError|ConnectionRefusedError|EOFError)\b", "worker killed"),
     (r"Watchdog caught collective operation timeout|watchdog got stuck|NCCL (error|WARN)", "NCCL"),
     (r"no batch came from the \w+ loader|DataLoader timed out", "hung"),
     (r"\[Errno 28\]|no space left", "disk full"),
@@ -123,7 +125,7 @@ def _said(left: Remnants) -> Cause | None:
     """By the training's own last words, else by the end of its log."""
     for text in (_told(left), "\n".join(left.log)):
         for pattern, cause in _SIGNATURES:
-            if re.search(pattern, text):
+            if re.search(pattern, text, re.MULTILINE):
                 return cause
     return None
 
