@@ -16,7 +16,7 @@ from running import sainet, spawn
 from typer.testing import CliRunner, Result
 
 from sainet.cli.data import app
-from sainet.data.check.pool import in_parallel
+from sainet.data.pool import in_parallel
 from sainet.errors import DataError, SainetError, UsageError
 from sainet.hardware.cpu import usable_cpus
 

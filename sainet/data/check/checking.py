@@ -10,9 +10,9 @@ from sainet.data.check.around import around_the_labels, images_twice
 from sainet.data.check.kinds import KINDS, Finding
 from sainet.data.check.part import Part, Seen, check_part
 from sainet.data.check.places import Images, find_images
-from sainet.data.check.pool import in_parallel
 from sainet.data.check.summary import Checked
 from sainet.data.check.twins import Everything, copies, names_twice
+from sainet.data.pool import in_parallel
 from sainet.data.source import DataSource, read_source
 from sainet.errors import DataError
 from sainet.hardware.cpu import usable_cpus

@@ -37,7 +37,7 @@ def in_parallel(work: Callable[[P], R], parts: Iterable[P], workers: int) -> Ite
         yield from _results(pool, work, parts, _AHEAD * workers)
     except BrokenProcessPool as error:
         raise SainetError(
-            "a process that checked the data was killed", hint="was it out of memory? Try again, or --labels-only"
+            "a process that worked on the data was killed", hint="was it out of memory? Then run the same command again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

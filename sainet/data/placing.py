@@ -1,0 +1,87 @@
+"""Putting files into a new data set: linked where that serves, copied otherwise; never half of one under its name."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from sainet.files import storage_error
+
+__all__ = ["How", "place", "write"]
+
+How = Literal["link", "copy"]
+"""`link`: one file under two names, where both are on one file system. `copy`: a file of its own."""
+
+_FICLONE = 0x40049409
+"""linux/fs.h: the copy shares the blocks of the original until either is written to (btrfs, XFS, bcachefs)."""
+_CANNOT_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EACCES})
+"""Another file system, one without links, too many of them, or somebody else's file (fs.protected_hardlinks)."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_AT_ONCE = 1 << 20
+
+
+def place(source: str, target: str, how: How) -> None:
+    """Put the contents of the file `source` at `target`, over whatever is there; a link to a file counts as the file.
+
+    What cannot be linked is copied; a copy shares its blocks where the file system can. The folder of `target` exists.
+    Raises `StorageError` when the disk is full, `OSError` when `source` cannot be read.
+    """
+    _as_a_whole(target, lambda temporary: _link_or_copy(source, temporary, how))
+
+
+def write(target: str, data: bytes) -> None:
+    """Put `data` at `target`, over whatever is there. Raises `StorageError` when the disk is full."""
+    _as_a_whole(target, lambda temporary: _write(temporary, data))
+
+
+def _as_a_whole(target: str, make: Callable[[str], None]) -> None:
+    folder, name = os.path.split(target)
+    # Paths as text all through: a `Path` for each costs more than the calls. One name, so that a kill leaves at most
+    # one behind, and shorter than what file systems allow.
+    temporary = f"{folder}/.{name[-200:]}.tmp"
+    try:
+        _gone(temporary)  # or it would be written through a link into the original
+        make(temporary)
+        os.replace(temporary, target)  # noqa: PTH105
+        _gone(temporary)  # of two names of one file, renaming takes none away
+    except OSError as error:
+        _gone(temporary)
+        if error.errno in _FULL or error.filename in {None, temporary}:
+            raise storage_error(error, Path(target)) from error
+        raise
+
+
+def _link_or_copy(source: str, temporary: str, how: How) -> None:
+    real = os.path.realpath(source)  # a link to a file is no file of its own
+    if how == "link":
+        try:
+            os.link(real, temporary)
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+        else:
+            return
+    _copy(real, temporary)
+
+
+def _copy(source: str, target: str) -> None:
+    with open(source, "rb", buffering=0) as read, open(target, "wb", buffering=0) as written:  # noqa: PTH123
+        try:
+            fcntl.ioctl(written, _FICLONE, read.fileno())
+        except OSError:
+            shutil.copyfileobj(read, written, _AT_ONCE)
+
+
+def _write(target: str, data: bytes) -> None:
+    with open(target, "wb") as stream:  # noqa: PTH123
+        stream.write(data)
+
+
+def _gone(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        return
