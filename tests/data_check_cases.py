@@ -87,7 +87,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "class-range": ("2 0.5 0.5 0.1 0.1",),
     "class-float": ("1.0 0.5 0.5 0.1 0.1",),
     "box-not-finite": ("0 nan 0.5 0.1 0.1",),
-    "box-pixels": ("0 320 240 64 48",),
+    "box-pixels": ("0 32 24 16 12",),
     "box-range": ("0 0.5 0.5 1.2 0.1",),
     "box-empty": ("0 0.5 0.5 0.0 0.1",),
     "box-edge": ("0 0.98 0.5 0.1 0.1",),

@@ -15,7 +15,7 @@ from sainet.geometry import Shape
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["Census", "take_census"]
+__all__ = ["Census", "size_of", "take_census"]
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def take_census(source: DataSource, *, sample: int = 256) -> Census:
     return Census(
         train=source.train_images,
         val=source.val_images,
-        sizes=tuple(size for size in _at_once(_size, chosen) if size is not None),
+        sizes=tuple(size for size in _at_once(size_of, chosen) if size is not None),
         file_bytes=sum(map(_file_bytes, splits)),
         extrapolated=any(len(split.named) < split.count for split in splits),
     )
@@ -78,7 +78,7 @@ def _bytes_of(path: str) -> int | None:
         return None
 
 
-def _size(path: str) -> Shape | None:
+def size_of(path: str) -> Shape | None:
     """Height and width as the training reads the image; None where its header says neither."""
     from PIL import Image
 

@@ -3,6 +3,7 @@
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sainet.data.check.alike import alike, same_camera
@@ -17,7 +18,7 @@ from sainet.data.source import DataSource, read_source
 from sainet.errors import DataError
 from sainet.hardware.cpu import usable_cpus
 
-__all__ = ["check_data"]
+__all__ = ["check_data", "find_splits"]
 
 _AT_ONCE, _LABELS_AT_ONCE = 32, 512
 """Images of a part: enough to make handing it over cheap, few enough that the last ones do not wait for one worker."""
@@ -37,7 +38,7 @@ def check_data(
     """
     try:
         source = read_source(yaml)
-        splits = _find(source)
+        splits = find_splits(source)
     except DataError as error:
         if not Path(yaml).expanduser().is_file():
             raise
@@ -62,7 +63,8 @@ def _of_the_yaml(error: DataError, yaml: str) -> list[Finding]:
     return findings
 
 
-def _find(source: DataSource) -> list[Images]:
+def find_splits(source: DataSource) -> list[Images]:
+    """The images of each split that the YAML names. Raises `DataError` for a list that cannot be read."""
     places = {"train": source.train, "val": source.val, "test": source.test}
     every = [place if place.is_dir() else place.parent for paths in places.values() for place in paths]
     root = os.path.commonpath(every)
@@ -146,7 +148,7 @@ def _is_named(finding: Finding, named: dict[str, tuple[str, int]]) -> bool:
 
 
 def _at(finding: Finding, file: str, line: int) -> Finding:
-    return Finding(finding.kind, file, f"{finding.file}: {finding.message}", line)
+    return replace(finding, file=file, line=line, message=f"{finding.file}: {finding.message}")
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:

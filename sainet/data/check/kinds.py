@@ -101,7 +101,7 @@ KINDS: dict[str, Kind] = {
 class Finding:
     """One thing that was found: its kind, the file and the line (from 1; None where it is about the whole file).
 
-    `image` is the picture that shows it, for the report.
+    `image` is the picture that shows it, and `other` the one that it was compared with.
     """
 
     kind: str
@@ -109,6 +109,7 @@ class Finding:
     message: str
     line: int | None = None
     image: str | None = None
+    other: str | None = None
 
     @property
     def severity(self) -> Severity:

@@ -114,7 +114,7 @@ def _copies(every: Everything, same: list[int]) -> Iterator[Finding]:
             yield Finding("image-copy", path, f"the same as {first}", image=path)
         if _boxes(first) != _boxes(path):
             message = f"the same image as {first}, with other labels"
-            yield Finding("copy-labels", label_path(path), message, image=path)
+            yield Finding("copy-labels", label_path(path), message, image=path, other=first)
 
 
 def _boxes(image: str) -> list[tuple[float, ...]]:

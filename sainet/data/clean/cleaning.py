@@ -1,0 +1,168 @@
+"""Cleaning a whole data set into a folder of its own; killed at any moment, it goes on when it is run again."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from sainet.data.check.checking import OnProgress, check_data, find_splits
+from sainet.data.check.kinds import Finding
+from sainet.data.check.places import Images
+from sainet.data.check.summary import Checked
+from sainet.data.clean.plan import Item, Missing, Plan, label_of
+from sainet.data.clean.result import Cleaned, has_finished, write_result
+from sainet.data.clean.writing import Part, write_part
+from sainet.data.journal import Journal
+from sainet.data.placing import How
+from sainet.data.pool import in_parallel
+from sainet.data.source import DataSource, read_source
+from sainet.errors import DataError, UsageError, combined
+from sainet.hardware.cpu import usable_cpus
+
+__all__ = ["Options", "Survey", "clean", "survey"]
+
+_AT_ONCE = 64
+"""Images of a part: enough to make handing it over cheap; of what a kill spoils, no more is done again."""
+_SEVERAL = 256
+"""Images from which on other processes are worth starting."""
+_JOURNAL = ".clean.jsonl"
+_OBSTACLES = frozenset({"yaml", "labels-absent", "no-boxes", "classes-swapped"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """`also`: kinds of `ON_REQUEST` that are mended too; `missing`: what becomes of images without a label file."""
+
+    how: How = "link"
+    also: frozenset[str] = frozenset()
+    missing: Missing = "negative"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is to be cleaned: the set with all that was found in it, and where to."""
+
+    checked: Checked
+    source: DataSource
+    out: Path
+    options: Options
+
+
+def survey(yaml: str, out: Path, options: Options, on_progress: OnProgress) -> Survey | Cleaned:
+    """Check the set, and that it can be cleaned to `out`; writes nothing. What was cleaned there before is given back.
+
+    `on_progress` is told (images done, of how many).
+    Raises `DataError` when there is no such set, or when only a person can mend it; `UsageError` when `out` holds
+    something else or lies among the images.
+    """
+    out = out.expanduser().absolute()
+    if (finished := has_finished(out, _request(yaml, options))) is not None:
+        return finished
+    _refuse_full(out)
+    checked = check_data(yaml, on_progress=on_progress)
+    _refuse(checked, options)
+    source = read_source(yaml)
+    _refuse_among(out, source)
+    return Survey(checked, source, out, options)
+
+
+def clean(survey: Survey, on_progress: OnProgress) -> Cleaned:
+    """Write what is good, mend what can be mended, leave out the rest, and keep a log of every change.
+
+    The source is only read. `on_progress` is told (images done, of how many).
+    Raises `DataError` when nothing would be left of a split, `StorageError` when the disk is full, `UsageError` when an
+    interrupted cleaning was begun otherwise.
+    """
+    checked, source, options, out = survey.checked, survey.source, survey.options, survey.out
+    splits = find_splits(source)
+    asked = _request(checked.yaml, options)
+    with Journal(out / _JOURNAL, {**asked, "set": _digest(splits, checked.findings)}) as journal:
+        plan = Plan(source, checked.findings, options.also, options.missing)
+        about = partial(Part, out=str(out), classes=len(source.names), also=options.also, how=options.how)
+        _write(plan.items(splits), journal, about, sum(len(images.paths) for images in splits), on_progress)
+        cleaned = write_result(out, asked, _names(source, options), plan.changes, journal, checked)
+        journal.path.unlink()
+    return cleaned
+
+
+def _request(yaml: str, options: Options) -> dict[str, Any]:
+    data = str(Path(yaml).expanduser().absolute())
+    return {"data": data, "how": options.how, "also": sorted(options.also), "missing": options.missing}
+
+
+def _refuse(checked: Checked, options: Options) -> None:
+    """What nobody but a person can mend stops it before anything is written."""
+    errors = [
+        DataError(finding.message, where=finding.where, hint=finding.fix.removeprefix("nothing: "))
+        for finding in checked.findings
+        if finding.kind in _OBSTACLES - options.also and not _leads_elsewhere(finding, checked)
+    ]
+    if errors:
+        raise combined(errors)
+
+
+def _leads_elsewhere(finding: Finding, checked: Checked) -> bool:
+    """Whether labels are absent only because `images` is twice in the path."""
+    if finding.kind != "labels-absent" or not any(one.kind == "images-twice" for one in checked.findings):
+        return False
+    missing = (one.image for one in checked.findings if one.kind == "label-missing")
+    return any(image is not None and label_of(image) is not None for image in missing)
+
+
+def _refuse_among(out: Path, source: DataSource) -> None:
+    for place in (*source.train, *source.val, *source.test):
+        if out.resolve().is_relative_to(place):
+            raise UsageError(f"{out} lies among the images of the set, in {place}", hint="name a folder of its own")
+
+
+def _refuse_full(out: Path) -> None:
+    if out.exists() and not (out / _JOURNAL).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not empty", hint="name a new folder, or remove that one")
+
+
+def _digest(splits: Sequence[Images], findings: Iterable[Finding]) -> str:
+    """Tells whether it is still the same set, with the same found in it."""
+    digest = blake2b(digest_size=8)
+    for images in splits:
+        for path in sorted(images.paths):
+            digest.update(path.encode(errors="surrogateescape") + b"\n")
+    for finding in findings:
+        digest.update(repr(finding).encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _write(
+    items: Iterator[Item], journal: Journal, about: Callable[[Sequence[Item]], Part], total: int, on_write: OnProgress
+) -> None:
+    """Write the parts that the journal does not have. All items are taken, for what the plan has to tell of them."""
+    parts = (about(chunk) for chunk in _chunks(items))
+    done = sum(len(part.items) for part in islice(parts, journal.count))
+    workers = usable_cpus() if total >= _SEVERAL else 1
+    try:
+        for result in in_parallel(write_part, parts, workers):
+            journal.add(result)
+            done += result["images"]
+            on_write(min(done, total), total)
+    except OSError as error:
+        raise DataError(
+            f"the set changed while it was cleaned: {error.strerror}",
+            where=error.filename,
+            hint=f"remove {journal.path.parent} and clean it anew",
+        ) from error
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    for _, of_a_split in groupby(items, key=lambda item: item.split):
+        while chunk := list(islice(of_a_split, _AT_ONCE)):
+            yield chunk
+
+
+def _names(source: DataSource, options: Options) -> dict[int, str]:
+    if "classes-swapped" not in options.also:
+        return source.names
+    other = {"fire": "smoke", "smoke": "fire"}
+    by_name = {name.strip().lower(): name for name in source.names.values()}
+    return {label: by_name.get(other.get(name.strip().lower(), ""), name) for label, name in source.names.items()}
