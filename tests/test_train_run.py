@@ -1,5 +1,6 @@
 """One stage from the command line to weights on disk, and what happens when it is asked for again."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -93,6 +94,35 @@ def test_a_broken_image_stops_the_start_with_its_name_and_force_trains_without_i
     forced = sainet(*arguments, "--resume", "--force", cwd=tmp_path)
     assert forced.returncode == 0, forced.stderr
     assert "1 of 8 train images cannot be used" in forced.stderr
+
+
+def test_labels_that_cost_an_image_are_refused_before_the_start_with_all_that_was_found(
+    demo: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(demo / "stage-1", data)
+    first, second, *_ = sorted((data / "labels" / "train").iterdir())
+    first.write_text("0 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n", encoding="utf-8")
+    second.unlink()
+    arguments = ["train", "--stage", "1", *SMALL, "--data", str(data / "data.yaml"), "--epochs", "1"]
+
+    refused = sainet(*arguments, cwd=tmp_path)
+    assert refused.returncode == 5
+    table = re.findall(r"^  (error|warning) +([a-z-]+) +(\d+)  ", refused.stderr, re.MULTILINE)
+    assert table == [("error", "class-range", "1"), ("warning", "label-missing", "1")]
+    assert f"error: {first}:2: images that Ultralytics would silently leave out: 1 class-range" in refused.stderr
+    assert f"hint: `sainet data clean {data}/data.yaml OUT` mends them; --force trains without them" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+    assert "1 class-range" in sainet(*arguments, "--dry-run", cwd=tmp_path).stderr
+
+    forced = sainet(*arguments, "--force", cwd=tmp_path)
+    assert forced.returncode == 0, forced.stderr
+    assert "1 of 8 train images cannot be used" in forced.stderr
+
+    cleaned = sainet("data", "clean", data / "data.yaml", "clean", cwd=tmp_path)
+    assert cleaned.returncode == 0, cleaned.stderr
+    mended = sainet(*arguments, "--data", "clean/data.yaml", "--run", "mended", "--dry-run", cwd=tmp_path)
+    assert (mended.returncode, "the labels of" in mended.stderr) == (0, False)
 
 
 def test_a_full_disk_loses_nothing_that_was_saved_and_can_be_resumed(

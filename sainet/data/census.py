@@ -5,10 +5,11 @@ Only headers are read, and those of an even sample, so that a set of any size on
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from sainet.data.pool import in_threads
 from sainet.data.source import DataSource, Paths
 from sainet.geometry import Shape
 
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Census", "size_of", "take_census"]
 
-T = TypeVar("T")
-
-_AT_ONCE = 16
-"""Requests at a time: a network disk answers many in the time of one."""
 _ORIENTATION = 0x0112
 _LYING = frozenset({5, 6, 7, 8})
 """EXIF orientations of an image that is stored lying on its side."""
@@ -52,7 +49,7 @@ def take_census(source: DataSource, *, sample: int = 256) -> Census:
     return Census(
         train=source.train_images,
         val=source.val_images,
-        sizes=tuple(size for size in _at_once(size_of, chosen) if size is not None),
+        sizes=tuple(size for size in in_threads(size_of, chosen) if size is not None),
         file_bytes=sum(map(_file_bytes, splits)),
         extrapolated=any(len(split.named) < split.count for split in splits),
     )
@@ -65,7 +62,7 @@ def _evenly(paths: Sequence[str], count: int) -> list[str]:
 
 
 def _file_bytes(split: Paths) -> int:
-    found = [size for size in _at_once(_bytes_of, split.named) if size is not None]
+    found = [size for size in in_threads(_bytes_of, split.named) if size is not None]
     if len(split.named) == split.count:
         return sum(found)
     return round(sum(found) / len(split.named) * split.count)
@@ -94,12 +91,3 @@ def size_of(path: str) -> Shape | None:
 def _has_orientation(image: "ImageFile") -> bool:
     """Pillow gives a TIFF's size upright, and decodes all of a PNG that has no orientation when asked for it."""
     return image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-
-
-def _at_once(look: Callable[[str], T], paths: Sequence[str]) -> list[T]:
-    """`look` at each path, in order, a few at a time."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = list(pool.map(lambda first: [look(path) for path in paths[first::_AT_ONCE]], range(_AT_ONCE)))
-    return [parts[index % _AT_ONCE][index // _AT_ONCE] for index in range(len(paths))]

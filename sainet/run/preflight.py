@@ -4,14 +4,25 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 from sainet.config.auto import device_list
 from sainet.config.resolve import Resolved
 from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.data.census import take_census
+from sainet.data.check.cheap import Count, check_labels
 from sainet.data.source import DataSource, data_plan, read_source
-from sainet.errors import Problem, RefusedError, SainetError, StorageError, UsageError, WeightsError, combined
-from sainet.files import bytes_below
+from sainet.errors import (
+    DataError,
+    Problem,
+    RefusedError,
+    SainetError,
+    StorageError,
+    UsageError,
+    WeightsError,
+    combined,
+)
+from sainet.files import bytes_below, cache_folder
 from sainet.hardware.gpu import Gpu, visible_gpus
 from sainet.hardware.machine import Machine
 from sainet.hardware.storage import disk_of
@@ -20,6 +31,7 @@ from sainet.memory.forecast import Forecast
 from sainet.memory.limits import machine_limits
 from sainet.memory.workload import Workload
 from sainet.protocol import DataPlan, Stage
+from sainet.report.labels import findings_text
 from sainet.run.admission import in_memory, refusals
 from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
@@ -113,7 +125,7 @@ def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, for
     environ = environment(os.environ, resolved.config.env)
     gpus = visible_gpus(around.machine.gpus, environ)
     found.refusals = refusals(resolved, gpus, environ)
-    _inspect_data(found, force=force)
+    _inspect_data(found, around.tell, force=force)
     _inspect_weights(found, around.folder, standing)
     _inspect_continuity(found, standing)
     if resolved.config.guard.on_vram == "restart":
@@ -226,7 +238,7 @@ def _inspect_continuity(found: Preflight, standing: Standing) -> None:
         )
 
 
-def _inspect_data(found: Preflight, *, force: bool) -> None:
+def _inspect_data(found: Preflight, tell: Callable[[str], None], *, force: bool) -> None:
     config, stage = found.resolved.config, found.resolved.stage
     if config.data is None:
         hint = f"--data DATA.yaml, `stage{stage}.data` in sainet.yaml, or --set stage{stage}.data=DATA.yaml"
@@ -235,8 +247,27 @@ def _inspect_data(found: Preflight, *, force: bool) -> None:
     try:
         found.source = read_source(config.data)
         found.data = data_plan(found.source, config.schedule.classes, skip_bad_images=force)
+        counts = check_labels(found.source, cache_folder() / "labels", tell)
     except SainetError as error:
         found.errors.append(error)
+    else:
+        _judge_labels(found, found.source.yaml, counts, force=force)
+
+
+def _judge_labels(found: Preflight, yaml: Path, counts: Sequence[Count], *, force: bool) -> None:
+    """Show what the labels have wrong, and refuse what would be left out in silence."""
+    if counts:
+        found.warnings.append(findings_text(yaml, counts))
+    dropped = [count for count in counts if count.drops]
+    if not dropped:
+        return
+    listed = ", ".join(f"{count.count} {count.kind}" for count in dropped)
+    message = f"images that Ultralytics would silently leave out: {listed}; {dropped[0].message}"
+    hint = f"`sainet data clean {quote(str(yaml))} OUT` mends them; --force trains without them"
+    if force:
+        found.forced.append(Problem(message, dropped[0].where, hint))
+    else:
+        found.errors.append(DataError(message, where=dropped[0].where, hint=hint))
 
 
 def _inspect_weights(found: Preflight, folder: Path, standing: Standing) -> None:

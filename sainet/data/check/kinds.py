@@ -21,6 +21,11 @@ class Kind:
     title: str
     fix: str
 
+    @property
+    def drops(self) -> bool:
+        """Whether Ultralytics goes on without the image, all its boxes included, or without the whole split."""
+        return self.name in _DROPPED
+
 
 _OUT = "leaves the image out"
 _ROW = "leaves the row out"
@@ -88,6 +93,15 @@ _WARNINGS = (
     ("name-collision", "names that differ in case or unicode form only", "numbers the second"),
     ("link-outside", "links that lead out of the set", "puts the file in its place"),
     ("images-twice", "paths with `images` twice", "lays the set out anew, with one"),
+)
+
+_DROPPED = frozenset(
+    {
+        *("image-absent", "image-ignored", "image-undecodable", "image-format", "image-small", "image-bomb"),
+        *("label-unreadable", "label-encoding", "labels-absent"),
+        *("row-numbers", "row-commas", "row-six", "row-columns", "rows-mixed", "class-fraction", "class-range"),
+        *("box-not-finite", "box-pixels", "box-range"),
+    }
 )
 
 KINDS: dict[str, Kind] = {
