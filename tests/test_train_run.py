@@ -137,7 +137,9 @@ def test_a_full_disk_loses_nothing_that_was_saved_and_can_be_resumed(
     folder = RunFolder(disk / "full")
     assert "no space left while writing" in full.stderr
     assert "free some space" in full.stderr
-    assert sorted(path.name for path in folder.stage(1).checkpoint.iterdir()) == ["slot-0", "slot-1"]
+    # Where the supervisor found the disk full first, it has ended the training in the middle of writing a third one.
+    there = {path.name for path in folder.stage(1).checkpoint.iterdir()}
+    assert {"slot-0", "slot-1"} <= there <= {"slot-0", "slot-1", ".slot-0.tmp", ".slot-1.tmp"}
 
     subprocess.run(["mount", "-o", "remount,size=300m", disk], check=True)
     done = sainet(*arguments, "--resume", cwd=tmp_path)
