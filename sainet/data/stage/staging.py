@@ -1,0 +1,254 @@
+"""Staging a data set: a copy of it in another place that is whole and verified, or not there at all."""
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sainet
+from sainet.data.journal import Journal
+from sainet.data.pool import in_parallel
+from sainet.data.stage.copying import Copied, Part, copy_part
+from sainet.data.stage.form import Form
+from sainet.data.stage.layout import make_default_root, partial_of
+from sainet.data.stage.need import Admit, Need, need_of
+from sainet.data.stage.record import RECORD, VERSION, Record, read_record
+from sainet.data.stage.sums import add, count_files, file_sum, in_pages, tree_of
+from sainet.data.stage.survey import Survey
+from sainet.data.stage.workshop import Workshop, opened, worker_of
+from sainet.data.stage.yaml_text import YAML, list_lines, named_places, yaml_text
+from sainet.errors import DataError, SainetError, StorageError, UsageError
+from sainet.files import storage_error
+from sainet.hardware.cpu import usable_cpus
+from sainet.hardware.storage import in_memory
+
+__all__ = ["OnProgress", "Staged", "find_staged", "require_free", "stage_data"]
+
+_AT_ONCE = 128
+"""Images of a part: few enough that little is done twice after a kill, enough to make handing it over cheap."""
+_SEVERAL = 256
+"""Images from which on other processes are worth starting."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+OnProgress = Callable[[int, int], None]
+"""Is told (images done, of how many)."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A staged set. `is_new`: it was staged just now, of which `resumed` images by a run before."""
+
+    place: Path
+    record: Record
+    is_new: bool
+    resumed: int = 0
+
+    @property
+    def yaml(self) -> Path:
+        return self.place / YAML
+
+
+def find_staged(survey: Survey, place: Path, form: Form) -> Staged | None:
+    """The set that is staged at `place` already, if it is of this source as it is now, and untouched."""
+    record = read_record(place)
+    if record is None or not _is_of(record, survey, form) or not record.is_intact(place):
+        return None
+    return Staged(place, record, is_new=False)
+
+
+def require_free(place: Path) -> None:
+    """Raises `UsageError` where `place` holds anything but a staged set, or cannot be replaced by a rename."""
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        raise UsageError(f"{place} is there already, and is no folder", hint="name another place with --to")
+    if place.is_mount():
+        raise UsageError(f"{place} is a mount point", hint=f"name a folder in it, as --to {place / 'set'}")
+    if place.is_dir() and read_record(place) is None and any(place.iterdir()):
+        raise UsageError(f"{place} is not empty, and was not staged by sainet", hint="name another place with --to")
+
+
+def stage_data(
+    survey: Survey,
+    place: Path,
+    form: Form,
+    *,
+    admit: Admit,
+    skip: bool = False,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> Staged:
+    """Copy what was surveyed to `place`, which is whole then; what is there unchanged is used again.
+
+    A set there that is not of this source as it is now is replaced. What a killed run has verified counts. `admit` is
+    asked before anything is copied, and raises. `skip`: leave out images that cannot be read.
+    Raises `RunLockedError` while another process stages there or a training uses what is to be replaced, `UsageError`
+    for a place that is somebody else's, `DataError` for a source that cannot be read or changes meanwhile,
+    `StorageError` when it does not fit after all or does not read back. After the last two nothing is left.
+    """
+    require_free(place)
+    make_default_root(place)
+    if not skip:
+        survey.require_all()
+    if (there := find_staged(survey, place, form)) is not None and worker_of(place) is None:
+        _tidy(place)
+        return there
+    with opened(place) as shop:
+        if (there := find_staged(survey, place, form)) is None:
+            with shop.begin(_request(survey, form)) as journal:
+                there = _made(survey, form, shop, journal, _Asked(admit, skip, on_progress))
+        shop.close()
+    return there
+
+
+@dataclass(frozen=True)
+class _Asked:
+    admit: Admit
+    skip: bool
+    on_progress: OnProgress
+
+
+def _is_of(record: Record, survey: Survey, form: Form) -> bool:
+    asked = (VERSION, str(form), survey.fingerprint)
+    return (record.version, record.format, record.fingerprint) == asked
+
+
+def _tidy(place: Path) -> None:
+    """What a kill at the very end has left beside a set that is whole."""
+    if partial_of(place).exists():
+        with opened(place) as shop:
+            shop.close()
+
+
+def _request(survey: Survey, form: Form) -> dict[str, Any]:
+    """What a staging that goes on must agree in. After a restart of the machine nothing counts: what was verified in
+    the memory of the one before may never have reached a disk."""
+    return {
+        "version": VERSION,
+        "source": str(survey.source.yaml),
+        "format": str(form),
+        "fingerprint": survey.fingerprint,
+        "images_of_a_part": _AT_ONCE,
+        "boot": _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "",
+    }
+
+
+def _made(survey: Survey, form: Form, shop: Workshop, journal: Journal, asked: _Asked) -> Staged:
+    began_s, place = time.time(), shop.place
+    done = Copied()
+    for result in journal.results():
+        done.add(Copied.of(result))
+    old, resumed = read_record(place), done.images + done.skipped
+    try:
+        asked.admit(_need(survey, form, place, done, old))
+        if old is not None:
+            shop.retire()
+        _copy(survey, form, shop, journal, done, asked)
+        record = _finish(survey, form, shop, done, began_s)
+    except SainetError as error:
+        if isinstance(error, DataError | StorageError) or not journal.count:
+            shop.close()
+        raise
+    return Staged(place, record, is_new=True, resumed=resumed)
+
+
+def _need(survey: Survey, form: Form, place: Path, done: Copied, old: Record | None) -> Need:
+    need = need_of(survey, form, place)
+    return need.less(done.page_bytes if need.in_memory else done.bytes, done.files, old)
+
+
+def _copy(survey: Survey, form: Form, shop: Workshop, journal: Journal, done: Copied, asked: _Asked) -> None:
+    """The parts that are not done yet, with all cores."""
+    total = len(survey.images)
+    parts = _parts(survey, form, shop, from_part=journal.count, skip=asked.skip)
+    asked.on_progress(done.images + done.skipped, total)
+    workers = usable_cpus() if total >= _SEVERAL else 1
+    with closing(in_parallel(copy_part, parts, workers)) as results:
+        for copied in results:
+            journal.add(copied.as_dict())
+            done.add(copied)
+            asked.on_progress(done.images + done.skipped, total)
+    if done.source_sum != survey.sum and not done.skipped:
+        raise DataError(
+            "the set has changed while it was staged",
+            where=str(survey.source.yaml),
+            hint="run it again when nobody writes into it any more",
+        )
+
+
+def _parts(survey: Survey, form: Form, shop: Workshop, *, from_part: int, skip: bool) -> Iterator[Part]:
+    paths, layout = survey.images, survey.layout
+    for start in range(from_part * _AT_ONCE, len(paths), _AT_ONCE):
+        images = [paths[index] for index in range(start, min(start + _AT_ONCE, len(paths)))]
+        yield Part(images, layout, str(shop.set), form, skip)
+
+
+def _finish(survey: Survey, form: Form, shop: Workshop, done: Copied, began_s: float) -> Record:
+    """The YAML, the lists and the record; then the whole gets its name."""
+    named = named_places(survey)
+    try:
+        shop.set.mkdir(exist_ok=True)  # all images may be absent
+        texts = {YAML: [yaml_text(survey.source, named)]}
+        for path, name in {pair for places in named.values() for pair in places}:
+            if path.is_dir():
+                (shop.set / name).mkdir(parents=True, exist_ok=True)  # of a split that has no images
+            else:
+                texts[name] = list(list_lines(path, survey.layout))
+        for name, lines in texts.items():
+            (shop.set / name).write_text("".join(lines), encoding="utf-8")
+            _count(shop.set / name, name, done)
+        _count_once(shop.set, done)
+        record = _record(survey, form, done, began_s)
+        (shop.set / RECORD).write_text(record.text(), encoding="utf-8")
+        _sync(shop.set)
+        shop.deliver()
+    except OSError as error:
+        raise storage_error(error, shop.place) from error
+    return record
+
+
+def _count(path: Path, name: str, done: Copied) -> None:
+    status = path.stat()
+    done.files += 1
+    done.bytes += status.st_size
+    done.page_bytes += in_pages(status.st_size)
+    done.copy_sum = add(done.copy_sum, file_sum(name, status.st_size, status.st_mtime_ns))
+
+
+def _count_once(folder: Path, done: Copied) -> None:
+    """A file that was copied twice, as one that a list names twice or the label file of two images, is there once."""
+    if count_files(str(folder)) == done.files:
+        return
+    tree = tree_of(str(folder))
+    done.files, done.bytes, done.page_bytes, done.copy_sum = tree.files, tree.bytes, tree.page_bytes, tree.sum
+
+
+def _record(survey: Survey, form: Form, done: Copied, began_s: float) -> Record:
+    return Record(
+        version=VERSION,
+        sainet=sainet.__version__,
+        source=str(survey.source.yaml),
+        format=str(form),
+        fingerprint=survey.fingerprint,
+        copy_sum=f"{done.copy_sum:x}",
+        splits=survey.splits,
+        labels=done.labels,
+        converted=done.converted,
+        files=done.files,
+        bytes=done.bytes,
+        page_bytes=done.page_bytes,
+        staged_s=time.time(),
+        took_s=time.time() - began_s,
+    )
+
+
+def _sync(folder: Path) -> None:
+    """On a disk the name must not survive a power cut that the contents do not."""
+    if in_memory(folder):
+        return
+    opened_ = os.open(folder, os.O_RDONLY)
+    try:
+        ctypes.CDLL(None).syncfs(opened_)
+    finally:
+        os.close(opened_)
