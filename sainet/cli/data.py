@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sainet.cli import data_check
+from sainet.cli import data_check, data_stage
 from sainet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ _REPORTS = 4
 """How many lines of progress a log gets."""
 
 app.command("check")(data_check.check)
+app.command("stage")(data_stage.stage)
+app.command("unstage")(data_stage.unstage)
 
 
 @app.command()

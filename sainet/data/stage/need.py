@@ -18,7 +18,7 @@ class Need:
     """- `bytes`, `files`: yet to be written; in memory whole pages are counted.
     - `in_memory`: the place is in memory, so that it takes RAM too.
     - `frees_bytes`: of the set that is there now, which goes first.
-    - `is_estimate`: the sizes are those of a sample.
+    - `estimate`: the sizes are those of a sample, which is this; None where they are known.
     - `survey`, `place`, `form`: what is to be staged, where, and how.
     """
 
@@ -29,7 +29,11 @@ class Need:
     files: int
     in_memory: bool
     frees_bytes: int = 0
-    is_estimate: bool = False
+    estimate: Estimate | None = None
+
+    @property
+    def is_estimate(self) -> bool:
+        return self.estimate is not None
 
     def less(self, done_bytes: int, done_files: int, old: Record | None) -> "Need":
         """Without what a run before has copied already, and with what an old set will free."""
@@ -49,4 +53,4 @@ def need_of(survey: Survey, form: Form, place: Path, estimate: Estimate | None =
         return Need(survey, place, form, survey.page_bytes if tmpfs else survey.bytes, survey.files, tmpfs)
     found = estimate or estimated(survey, form)
     size = found.bytes + (survey.page_bytes - survey.bytes if tmpfs else 0)
-    return Need(survey, place, form, size, survey.files, tmpfs, is_estimate=True)
+    return Need(survey, place, form, size, survey.files, tmpfs, estimate=found)
