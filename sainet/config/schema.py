@@ -124,7 +124,13 @@ class Loader(Section):
 class Staging(Section):
     """Copying the data to faster storage before the training."""
 
-    to: Literal["shm"] | None = Field(None, description="shm: /dev/shm. Use cache: false with it, never a second copy.")
+    to: Literal["shm"] | None = Field(
+        None, description="shm: a verified copy in /dev/shm, made before the training. It turns a cache off."
+    )
+    format: Annotated[str, Field(pattern=r"^(as-is|(jpeg|raw)-[1-9][0-9]{1,3})$")] = Field(
+        "as-is",
+        description="as-is; jpeg-N or raw-N: with a long side of at most N pixels, re-encoded or decoded.",
+    )
 
 
 class Guard(Section):

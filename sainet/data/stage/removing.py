@@ -1,6 +1,7 @@
 """Taking staged sets away, and nothing else."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sainet.data.stage.layout import default_root, partial_of
@@ -38,6 +39,9 @@ def remove(place: Path) -> None:
         if (place / RECORD).exists():
             shop.retire()
         shop.close()
+    if place.parent == default_root():
+        with suppress(OSError):  # others are still staged there
+            place.parent.rmdir()
 
 
 def _is_ours(place: Path) -> bool:
