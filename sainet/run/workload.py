@@ -64,7 +64,7 @@ def workload(
 def _staged_bytes(config: Config, images: Images | None) -> int | None:
     """Of images in another form, by their sizes in pixels; None for those that stay as they are."""
     kind, _, side = config.staging.format.partition("-")
-    if not side or images is None or config.staging.to is None:
+    if not side.isdecimal() or images is None or config.staging.to is None:
         return None
     fitted = min(images.decoded_bytes, images.fitted_bytes((int(side), int(side))))
     pages = images.total * _LOST_BYTES
