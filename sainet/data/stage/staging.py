@@ -189,15 +189,12 @@ def _finish(survey: Survey, form: Form, shop: Workshop, done: Copied, began_s: f
     named = named_places(survey)
     try:
         shop.set.mkdir(exist_ok=True)  # all images may be absent
-        texts = {YAML: [yaml_text(survey.source, named)]}
-        for path, name in {pair for places in named.values() for pair in places}:
+        _write_text(YAML, yaml_text(survey.source, named), survey.source.yaml, shop, done)
+        for path, name in sorted({pair for places in named.values() for pair in places}):
             if path.is_dir():
                 (shop.set / name).mkdir(parents=True, exist_ok=True)  # of a split that has no images
             else:
-                texts[name] = list(list_lines(path, survey.layout))
-        for name, lines in texts.items():
-            (shop.set / name).write_text("".join(lines), encoding="utf-8")
-            _count(shop.set / name, name, done)
+                _write_text(name, "".join(list_lines(path, survey.layout)), path, shop, done)
         _count_once(shop.set, done)
         record = _record(survey, form, done, began_s)
         (shop.set / RECORD).write_text(record.text(), encoding="utf-8")
@@ -208,12 +205,16 @@ def _finish(survey: Survey, form: Form, shop: Workshop, done: Copied, began_s: f
     return record
 
 
-def _count(path: Path, name: str, done: Copied) -> None:
-    status = path.stat()
+def _write_text(name: str, text: str, original: Path, shop: Workshop, done: Copied) -> None:
+    """A file of the set that is made from `original`, with its time, as all others have it."""
+    path, mtime_ns = shop.set / name, original.stat().st_mtime_ns
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+    size = path.stat().st_size
     done.files += 1
-    done.bytes += status.st_size
-    done.page_bytes += in_pages(status.st_size)
-    done.copy_sum = add(done.copy_sum, file_sum(name, status.st_size, status.st_mtime_ns))
+    done.bytes += size
+    done.page_bytes += in_pages(size)
+    done.copy_sum = add(done.copy_sum, file_sum(name, size, mtime_ns))
 
 
 def _count_once(folder: Path, done: Copied) -> None:
