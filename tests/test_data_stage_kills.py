@@ -13,7 +13,7 @@ from data_check_cases import Folder, picture
 from running import sainet, spawn
 from stage_cases import contents, leftovers, stage
 
-from sainet.data.stage import staging, workshop
+from sainet.data.stage import finishing, staging, workshop
 from sainet.data.stage.layout import partial_of
 from sainet.data.stage.record import RECORD, read_record
 from sainet.data.stage.removing import remove
@@ -83,7 +83,7 @@ STEPS: list[tuple[Any, str]] = [
     (workshop.Workshop, "deliver"),
     (workshop.Workshop, "clear"),
     (workshop.Workshop, "close"),
-    (staging, "_record"),
+    (finishing, "_record"),
 ]
 
 

@@ -1,7 +1,6 @@
 """`sainet data stage` and `unstage`: a verified copy of a data set on faster storage."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +14,7 @@ if TYPE_CHECKING:
     from sainet.data.stage.form import Form
     from sainet.data.stage.need import Need
     from sainet.data.stage.staging import Staged
-    from sainet.data.stage.status import Entry
     from sainet.data.stage.survey import Survey
-
-_REPORTS = 4
-"""How many lines of progress a log gets."""
 
 
 def stage(
@@ -48,7 +43,9 @@ def stage(
     if status:
         if data is not None:
             raise UsageError("--status shows all staged sets", hint="leave the data YAML out")
-        _show_status(as_json=json)
+        from sainet.cli.data_stage_status import show_status
+
+        show_status(as_json=json)
         return
     if data is None:
         raise UsageError("no data YAML", hint="sainet data stage DATA.yaml, or --status")
@@ -57,6 +54,7 @@ def stage(
 
 def _stage(data: str, to: Path | None, format_: str, *, force: bool, json: bool) -> None:
     from sainet.cli.output import note
+    from sainet.cli.progress import progress
     from sainet.data.source import read_source
     from sainet.data.stage.form import parse_form
     from sainet.data.stage.layout import default_place
@@ -73,7 +71,7 @@ def _stage(data: str, to: Path | None, format_: str, *, force: bool, json: bool)
         _admit(need, force=force)
 
     try:
-        with _progress() as on_progress:
+        with progress("staging", "staged") as on_progress:
             staged = stage_data(survey, place, form, admit=admit, skip=force, on_progress=on_progress)
     except KeyboardInterrupt:
         note(f"stopped: the same command goes on, sainet data unstage {place} removes what is there")
@@ -156,99 +154,3 @@ def unstage(
     for place in places_of(what):
         remove(place)
         note(f"removed {place}")
-
-
-def _show_status(*, as_json: bool) -> None:
-    from sainet.cli.output import note, print_json, stdout
-    from sainet.data.stage.layout import default_root
-    from sainet.data.stage.status import staged_below
-    from sainet.hardware.storage import read_shm
-    from sainet.report.memory import gib
-
-    entries, shm = list(staged_below(default_root())), read_shm()
-    if as_json:
-        sets = [_entry_dict(entry) for entry in entries]
-        print_json({"sets": sets, "shm": {"size_bytes": shm.size_bytes, "free_bytes": shm.free_bytes}})
-        return
-    if entries:
-        _print_entries(entries)
-    else:
-        note(f"nothing is staged in {default_root()}")
-    stdout().print(f"/dev/shm: {gib(shm.free_bytes)} free of {gib(shm.size_bytes)}")
-
-
-def _entry_dict(entry: "Entry") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    record = asdict(entry.record) if entry.record else None
-    return {
-        "place": str(entry.place),
-        "state": entry.state,
-        "bytes": entry.bytes,
-        "used_by": list(entry.used_by),
-        "record": record,
-    }
-
-
-def _print_entries(entries: "list[Entry]") -> None:
-    import time
-
-    from rich.table import Table
-    from rich.text import Text
-
-    from sainet.cli.output import stdout
-    from sainet.report.memory import gib
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("where", "state", "format", "images", "takes", "staged", "used by", "from"):
-        table.add_column(column, overflow="fold")
-    for entry in entries:
-        known = entry.record
-        # Text, not markup: a path may hold square brackets.
-        table.add_row(
-            Text(str(entry.place)),
-            entry.state,
-            known.format if known else "",
-            str(known.images) if known else "",
-            gib(entry.bytes),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(known.staged_s)) if known else "",
-            ", ".join(map(str, entry.used_by)),
-            Text(known.source if known else ""),
-        )
-    stdout().print(table)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Shows (done, total): a bar with the rate and the time left on a terminal, a few lines in a log."""
-    from sainet.cli.output import stderr
-
-    if not stderr().is_terminal:
-        yield _Lines()
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("staging"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as progress:
-        task = progress.add_task("staging", total=None, rate="")
-
-        def update(done: int, total: int) -> None:
-            speed = progress.tasks[0].speed
-            progress.update(task, completed=done, total=total, rate=f"{speed:,.0f} images/s" if speed else "")
-
-        yield update
-
-
-class _Lines:
-    """A line of progress for every quarter of the images."""
-
-    def __init__(self) -> None:
-        self._told = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        from sainet.cli.output import note
-
-        quarter = _REPORTS * done // max(1, total)
-        if quarter > self._told:
-            self._told = quarter
-            note(f"staged {done} of {total} images")

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -22,8 +22,8 @@ _AHEAD = 4
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def in_parallel(work: Callable[[P], R], parts: Iterable[P], workers: int) -> Generator[R, None, None]:
-    """`work` on each part, in order; in this process where there is one worker or none. Closing it ends the workers.
+def in_parallel(work: Callable[[P], R], parts: Iterable[P], workers: int) -> Iterator[R]:
+    """`work` on each part, in order; in this process where there is one worker or none.
 
     Raises `SainetError` when a worker was killed.
     """

@@ -4,10 +4,8 @@ A file is read once, written, and what was written is read back and compared wit
 """
 
 import errno
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from sainet.data.check.paths import label_path
@@ -15,8 +13,8 @@ from sainet.data.stage.converting import converted
 from sainet.data.stage.form import Form
 from sainet.data.stage.layout import Layout
 from sainet.data.stage.sums import add, file_sum, in_pages
-from sainet.errors import DataError, StorageError
-from sainet.files import storage_error
+from sainet.data.stage.verified import FileRead, read_whole, write_verified
+from sainet.errors import DataError
 
 __all__ = ["Copied", "Part", "copy_part"]
 
@@ -79,7 +77,7 @@ def copy_part(part: Part) -> Copied:
     for image in part.images:
         label = label_path(image)
         try:
-            picture, text = _read(image), _read_label(label)
+            picture, text = read_whole(image), _read_label(label)
         except OSError as error:
             if not part.skip:
                 raise DataError(
@@ -97,15 +95,7 @@ def copy_part(part: Part) -> Copied:
     return copied
 
 
-@dataclass(frozen=True)
-class _File:
-    """What was read, and when it was last changed."""
-
-    data: bytes
-    mtime_ns: int
-
-
-def _copy_image(image: str, picture: _File, part: Part, copied: Copied) -> None:
+def _copy_image(image: str, picture: FileRead, part: Part, copied: Copied) -> None:
     changed = None if part.form.kind == "as-is" else converted(picture.data, part.form)
     copied.converted += changed is not None
     copied.images += 1
@@ -113,9 +103,9 @@ def _copy_image(image: str, picture: _File, part: Part, copied: Copied) -> None:
     _put(part.layout.image(image), image, picture, data, part.target, copied)
 
 
-def _put(name: str, source: str, read: _File, data: bytes, target: str, copied: Copied) -> None:
+def _put(name: str, source: str, read: FileRead, data: bytes, target: str, copied: Copied) -> None:
     """Write `data` as the file `name` of the set, and count it."""
-    _write(f"{target}/{name}", data, read.mtime_ns)
+    write_verified(f"{target}/{name}", data, read.mtime_ns)
     size = len(data)
     copied.files += 1
     copied.bytes += size
@@ -124,91 +114,11 @@ def _put(name: str, source: str, read: _File, data: bytes, target: str, copied: 
     copied.copy_sum += file_sum(name, size, read.mtime_ns)
 
 
-def _read_label(path: str) -> _File | None:
+def _read_label(path: str) -> FileRead | None:
     """None where there is none, which makes the image a negative."""
     try:
-        return _read(path)
+        return read_whole(path)
     except OSError as error:
         if error.errno in _ABSENT:
             return None
         raise
-
-
-def _read(path: str) -> _File:
-    """The whole file. Raises `DataError` when it changes meanwhile."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        before = os.fstat(opened)
-        data = os.read(opened, before.st_size + 1)
-        if len(data) < before.st_size:  # some file systems give less at a time
-            data += _rest(opened)
-        after = os.fstat(opened)
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(opened)
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, len(data)):
-        raise DataError(
-            "changed while it was read", where=path, hint="run it again when nobody writes into the set any more"
-        )
-    return _File(data, before.st_mtime_ns)
-
-
-def _rest(opened: int) -> bytes:
-    pieces = []
-    while piece := os.read(opened, 1 << 22):
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _write(path: str, data: bytes, mtime_ns: int) -> None:
-    """The file is whole, and is in no use, only once its part counts: it needs no temporary name."""
-    try:
-        written = _opened(path)
-        try:
-            _fill(written, data)
-            is_same = _held(written, len(data)) == data
-            os.utime(
-                written, ns=(mtime_ns, mtime_ns)
-            )  # so that what is kept about it stays true when it is staged anew
-        finally:
-            os.close(written)
-    except OSError as error:
-        raise storage_error(error, Path(path)) from error
-    if not is_same:
-        raise StorageError(
-            f"{path} does not read back as it was written",
-            hint="the memory or the disk may be damaged: stage to another place, and have this one looked at",
-        )
-
-
-def _opened(path: str) -> int:
-    """An empty file, to be written and read."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    try:
-        return os.open(path, flags | os.O_EXCL, 0o644)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-        return os.open(path, flags, 0o644)
-    except FileExistsError:  # left by a kill, or the label file of two images, which another process may be writing
-        return os.open(path, flags, 0o644)
-
-
-def _fill(written: int, data: bytes) -> None:
-    at = 0
-    while at < len(data):
-        at += os.pwrite(written, data[at:] if at else data, at)
-    if os.fstat(written).st_size > len(data):
-        os.ftruncate(written, len(data))
-
-
-def _held(written: int, size: int) -> bytes:
-    """One byte more is asked for, so that a longer file is no equal one."""
-    data = os.pread(written, size + 1, 0)
-    while 0 < len(data) <= size:
-        piece = os.pread(written, size + 1 - len(data), len(data))
-        if not piece:
-            break
-        data += piece
-    return data

@@ -1,30 +1,25 @@
 """Staging a data set: a copy of it in another place that is whole and verified, or not there at all."""
 
-import ctypes
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import sainet
 from sainet.data.journal import Journal
 from sainet.data.pool import in_parallel
 from sainet.data.stage.copying import Copied, Part, copy_part
+from sainet.data.stage.finishing import finish
 from sainet.data.stage.form import Form
 from sainet.data.stage.layout import make_default_root, partial_of
 from sainet.data.stage.need import Admit, Need, need_of
-from sainet.data.stage.record import RECORD, VERSION, Record, read_record
-from sainet.data.stage.sums import add, count_files, file_sum, in_pages, tree_of
+from sainet.data.stage.record import VERSION, Record, read_record
 from sainet.data.stage.survey import Survey
 from sainet.data.stage.workshop import Workshop, opened, worker_of
-from sainet.data.stage.yaml_text import YAML, list_lines, named_places, yaml_text
+from sainet.data.stage.yaml_text import YAML
 from sainet.errors import DataError, SainetError, StorageError, UsageError
-from sainet.files import storage_error
 from sainet.hardware.cpu import usable_cpus
-from sainet.hardware.storage import in_memory
 
 __all__ = ["OnProgress", "Staged", "find_staged", "require_free", "stage_data"]
 
@@ -145,7 +140,7 @@ def _made(survey: Survey, form: Form, shop: Workshop, journal: Journal, asked: _
         if old is not None:
             shop.retire()
         _copy(survey, form, shop, journal, done, asked)
-        record = _finish(survey, form, shop, done, began_s)
+        record = finish(survey, form, shop, done, began_s)
     except SainetError as error:
         if isinstance(error, DataError | StorageError) or not journal.count:
             shop.close()
@@ -164,7 +159,8 @@ def _copy(survey: Survey, form: Form, shop: Workshop, journal: Journal, done: Co
     parts = _parts(survey, form, shop, from_part=journal.count, skip=asked.skip)
     asked.on_progress(done.images + done.skipped, total)
     workers = usable_cpus() if total >= _SEVERAL else 1
-    with closing(in_parallel(copy_part, parts, workers)) as results:
+    # Closed at once, so that no worker goes on when somebody has asked to stop.
+    with closing(cast("Generator[Copied]", in_parallel(copy_part, parts, workers))) as results:
         for copied in results:
             journal.add(copied.as_dict())
             done.add(copied)
@@ -182,74 +178,3 @@ def _parts(survey: Survey, form: Form, shop: Workshop, *, from_part: int, skip: 
     for start in range(from_part * _AT_ONCE, len(paths), _AT_ONCE):
         images = [paths[index] for index in range(start, min(start + _AT_ONCE, len(paths)))]
         yield Part(images, layout, str(shop.set), form, skip)
-
-
-def _finish(survey: Survey, form: Form, shop: Workshop, done: Copied, began_s: float) -> Record:
-    """The YAML, the lists and the record; then the whole gets its name."""
-    named = named_places(survey)
-    try:
-        shop.set.mkdir(exist_ok=True)  # all images may be absent
-        _write_text(YAML, yaml_text(survey.source, named), survey.source.yaml, shop, done)
-        for path, name in sorted({pair for places in named.values() for pair in places}):
-            if path.is_dir():
-                (shop.set / name).mkdir(parents=True, exist_ok=True)  # of a split that has no images
-            else:
-                _write_text(name, "".join(list_lines(path, survey.layout)), path, shop, done)
-        _count_once(shop.set, done)
-        record = _record(survey, form, done, began_s)
-        (shop.set / RECORD).write_text(record.text(), encoding="utf-8")
-        _sync(shop.set)
-        shop.deliver()
-    except OSError as error:
-        raise storage_error(error, shop.place) from error
-    return record
-
-
-def _write_text(name: str, text: str, original: Path, shop: Workshop, done: Copied) -> None:
-    """A file of the set that is made from `original`, with its time, as all others have it."""
-    path, mtime_ns = shop.set / name, original.stat().st_mtime_ns
-    path.write_text(text, encoding="utf-8")
-    os.utime(path, ns=(mtime_ns, mtime_ns))
-    size = path.stat().st_size
-    done.files += 1
-    done.bytes += size
-    done.page_bytes += in_pages(size)
-    done.copy_sum = add(done.copy_sum, file_sum(name, size, mtime_ns))
-
-
-def _count_once(folder: Path, done: Copied) -> None:
-    """A file that was copied twice, as one that a list names twice or the label file of two images, is there once."""
-    if count_files(str(folder)) == done.files:
-        return
-    tree = tree_of(str(folder))
-    done.files, done.bytes, done.page_bytes, done.copy_sum = tree.files, tree.bytes, tree.page_bytes, tree.sum
-
-
-def _record(survey: Survey, form: Form, done: Copied, began_s: float) -> Record:
-    return Record(
-        version=VERSION,
-        sainet=sainet.__version__,
-        source=str(survey.source.yaml),
-        format=str(form),
-        fingerprint=survey.fingerprint,
-        copy_sum=f"{done.copy_sum:x}",
-        splits=survey.splits,
-        labels=done.labels,
-        converted=done.converted,
-        files=done.files,
-        bytes=done.bytes,
-        page_bytes=done.page_bytes,
-        staged_s=time.time(),
-        took_s=time.time() - began_s,
-    )
-
-
-def _sync(folder: Path) -> None:
-    """On a disk the name must not survive a power cut that the contents do not."""
-    if in_memory(folder):
-        return
-    opened_ = os.open(folder, os.O_RDONLY)
-    try:
-        ctypes.CDLL(None).syncfs(opened_)
-    finally:
-        os.close(opened_)
