@@ -10,7 +10,7 @@ from conftest import DiskMaker
 from data_check_cases import Folder
 from fakes import GIB, MIB
 from stage_cases import stage
-from test_memory_admission import H200, look, machine, refused
+from test_memory_admission import H200, hint, look, machine, refused
 
 from sainet.data.source import read_source
 from sainet.data.stage.form import AS_IS
@@ -20,7 +20,7 @@ from sainet.data.stage.removing import remove
 from sainet.data.stage.survey import take_survey
 from sainet.errors import RefusedError
 from sainet.hardware.ram import RamReading
-from sainet.hardware.storage import Shm, disk_of
+from sainet.hardware.storage import Shm, disk_of, in_memory
 from sainet.memory.limits import machine_limits
 from sainet.run.staging_room import Reserve, Room, admit, room_at
 
@@ -51,7 +51,7 @@ def test_files_in_memory_take_whole_pages(tmp_path: Path) -> None:
     shm = need_of(survey, AS_IS, Path("/dev/shm/x/y"))
     disk = need_of(survey, AS_IS, tmp_path / "x")
     assert (shm.in_memory, shm.bytes) == (True, 24 * 4096)
-    assert (disk.in_memory, disk.bytes) == (False, survey.bytes)
+    assert disk.bytes == (shm.bytes if in_memory(tmp_path) else survey.bytes)
     staged = stage(tmp_path / "set" / "data.yaml", tmp_path / "staged")
     assert staged.record.page_bytes == 25 * 4096, "and the YAML"
 
@@ -132,3 +132,33 @@ def test_what_stage_1_leaves_staged_is_not_there_for_stage_2(tmp_path: Path) -> 
     for name in ("ram", "shm"):
         assert (before[name].free_bytes or 0) - (after[name].free_bytes or 0) == GIB
         assert "what stage 1 will leave there" in after[name].source
+
+
+def test_data_that_lie_in_dev_shm_are_not_staged_once_more_and_count_as_in_use(data: Path) -> None:
+    place = default_place(data, AS_IS)
+    stage(data, place)
+    try:
+        asked = on_gpu("staging.to=shm", f"data={place}/data.yaml", "loader.workers=0", "loader.val.workers=0")
+        found = look(asked, machine(H200))
+        assert found.staging is None
+        assert found.fit is not None
+        assert found.fit.forecast.budget("shm").need_bytes == 0
+    finally:
+        remove(place)
+
+
+def test_what_cannot_be_staged_stands_against_the_start(data: Path) -> None:
+    data.write_text("train: train.txt\nval: images/val\nnames: {0: fire, 1: smoke}\n")
+    data.with_name("train.txt").write_text("./images/train/train0.jpg\n./images/train/gone.jpg\n")
+    asked = on_gpu("staging.to=shm", f"data={data}")
+    (error,) = look(asked, machine(H200)).errors
+    assert "1 images are named and not there" in str(error)
+    assert look(asked, machine(H200), force=True).errors == []
+
+
+def test_a_set_that_cannot_fit_is_refused_with_ways_out(data: Path) -> None:
+    found = look(on_gpu("staging.to=shm", f"data={data}", "loader.workers=0"), machine(H200, shm_gib=32 / 2**20))
+    assert set(refused(found)) == {"memory.shm"}
+    assert "staged data" in refused(found)["memory.shm"]
+    assert "--set staging.to=null, which reads the images where they lie" in hint(found)
+    assert "--format jpeg-1440" in hint(found)

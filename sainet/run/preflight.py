@@ -161,6 +161,8 @@ def _fit(
         images=images,
         staged_bytes=staging.bytes if staging else None,
     )
+    if found.source is not None and staging is None:  # also where the images lie in memory, which is in use already
+        work = replace(work, staged=False)
     count = forecaster(request, environ, used[0].name if used else None, around.tell)
     limits = machine_limits(
         around.machine,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from sainet.data.stage.record import held
 from sainet.data.stage.staging import Staged
 from sainet.errors import Interrupted
 from sainet.protocol import DataStaged, PhaseStarted, append_event
@@ -26,11 +27,14 @@ def staged_data(
 ) -> Iterator[Preflight]:
     """`found` with its images where they are staged; as it is where nothing is to be staged.
 
-    They are kept from being removed while the block lasts, and stay there after it. `tell` hears how far it is.
+    The images are kept from being removed while the block lasts, and stay there after it. `tell` hears how far it is.
     Raises `Interrupted` when asked to stop meanwhile, and what `held_staged` raises.
     """
-    if found.staging is None or found.data is None:
-        yield found
+    assert found.source is not None  # `preflight.require` has seen to it
+    assert found.data is not None
+    if found.staging is None:
+        with held(found.source.yaml.parent):  # the data that are named may be a staged set themselves
+            yield found
         return
     says = {"stage": found.resolved.stage, "attempt": len(record.attempts) + 1}
     told = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from sainet.config.schema import Config
 from sainet.data.source import DataSource
 from sainet.data.stage.form import Form, parse_form
-from sainet.data.stage.layout import default_place, partial_of
+from sainet.data.stage.layout import SHM, default_place, partial_of
 from sainet.data.stage.need import Need, need_of
 from sainet.data.stage.record import held, read_record
 from sainet.data.stage.staging import OnProgress, Staged, find_staged, require_free, stage_data
@@ -45,11 +45,12 @@ class Staging:
 
 
 def planned_staging(source: DataSource, config: Config, *, skip: bool) -> Staging | None:
-    """Looks at every file of `source`; None where nothing is to be staged. `skip`: images may be missing.
+    """Looks at every file of `source`. None where nothing is to be staged, or where all of it lies in /dev/shm already.
 
+    `skip`: images may be missing.
     Raises `UsageError` for a format that is none or a place that is not ours, `DataError` for what cannot be read.
     """
-    if config.staging.to is None:
+    if config.staging.to is None or all(path.startswith(f"{SHM}/") for path in source.named_images):
         return None
     form = parse_form(config.staging.format, where="staging.format")
     survey = take_survey(source)
