@@ -10,8 +10,11 @@ from conftest import DiskMaker
 from data_check_cases import Folder, picture, snapshot
 from stage_cases import contents, leftovers, seen, stage, tree_of_yaml
 
+from sainet.data.source import read_source
 from sainet.data.stage import staging
+from sainet.data.stage import survey as surveying
 from sainet.data.stage.record import RECORD, held
+from sainet.data.stage.survey import take_survey
 from sainet.data.stage.workshop import opened
 from sainet.errors import DataError, RunLockedError, StorageError, UsageError
 
@@ -130,6 +133,18 @@ def test_links_become_files_and_circles_end(folder: Folder, place: Path) -> None
     assert copied.read_bytes() == (folder.root / "one.jpg").read_bytes()
     assert not any(path.is_symlink() for path in place.rglob("*"))
     assert staged.record.splits == {"train": 9, "val": 4}
+
+
+def test_a_network_disk_is_asked_for_many_at_a_time_with_the_same_result(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.label().unlink()
+    one = take_survey(read_source(str(folder.yaml)))
+    monkeypatch.setattr(surveying, "_at_once", lambda _place: 16)
+    many = take_survey(read_source(str(folder.yaml)))
+    assert (many.files, many.bytes, many.splits) == (23, one.bytes, {"train": 8, "val": 4})
+    assert many.fingerprint == one.fingerprint
+    assert list(many.images) == list(one.images)
 
 
 # --- used again -------------------------------------------------------------------------------------------------------
@@ -277,7 +292,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(folder: Folder, small_disk: Dis
     disk = small_disk("64k")
     for number in range(40):
         folder.add("train", f"more{number}")
-    with pytest.raises(StorageError, match="no space left"):
+    with pytest.raises(StorageError, match=r"no space left while writing .*; nothing of it is kept"):
         stage(folder.yaml, disk / "set")
     assert list(disk.iterdir()) == []
 

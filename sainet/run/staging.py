@@ -19,7 +19,7 @@ from sainet.errors import StorageError
 from sainet.protocol import DataPlan
 from sainet.run.staging_room import Reserve, admit, room_at
 
-__all__ = ["Staging", "data_in", "held_staged", "planned_staging"]
+__all__ = ["Staging", "data_in", "held_staged", "planned_staging", "staged_bytes"]
 
 _TRIES = 3
 
@@ -63,6 +63,14 @@ def planned_staging(source: DataSource, config: Config, *, skip: bool) -> Stagin
     record, partial = read_record(place), partial_of(place)
     own = (record.page_bytes if record else 0) + (tree_of(str(partial)).page_bytes if partial.is_dir() else 0)
     return Staging(survey, place, form, None, need_of(survey, form, place).bytes, own)
+
+
+def staged_bytes(source: DataSource, config: Config) -> int:
+    """What a set staged from `source` takes in /dev/shm at this moment, changed or not; 0 where there is none."""
+    if config.staging.to is None:
+        return 0
+    record = read_record(default_place(source.yaml, parse_form(config.staging.format, where="staging.format")))
+    return record.page_bytes if record else 0
 
 
 @contextmanager

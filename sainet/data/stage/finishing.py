@@ -11,9 +11,9 @@ from sainet.data.stage.form import Form
 from sainet.data.stage.record import RECORD, VERSION, Record
 from sainet.data.stage.sums import add, count_files, file_sum, in_pages, tree_of
 from sainet.data.stage.survey import Survey
+from sainet.data.stage.verified import no_room
 from sainet.data.stage.workshop import Workshop
 from sainet.data.stage.yaml_text import YAML, list_lines, named_places, yaml_text
-from sainet.files import storage_error
 from sainet.hardware.storage import in_memory
 
 __all__ = ["finish"]
@@ -39,7 +39,7 @@ def finish(survey: Survey, form: Form, shop: Workshop, done: Copied, began_s: fl
         _sync(shop.set)
         shop.deliver()
     except OSError as error:
-        raise storage_error(error, shop.place) from error
+        raise no_room(error, str(shop.place)) from error
     return record
 
 

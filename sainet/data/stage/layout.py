@@ -61,6 +61,8 @@ def make_default_root(place: Path) -> None:
     root = default_root()
     if place.parent != root:
         return
+    if not root.parent.is_dir():
+        raise UsageError(f"there is no {root.parent} here", hint="name a place with --to")
     root.mkdir(mode=0o700, exist_ok=True)
     if root.is_symlink() or root.stat().st_uid != os.getuid():
         raise UsageError(f"{root} is somebody else's", hint="name another place with --to, or have it removed")

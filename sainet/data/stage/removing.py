@@ -22,7 +22,8 @@ def places_of(what: Path) -> list[Path]:
         found = [place for place in _below(default_root()) if _source(place) == str(what)]
         hint = f"sainet data stage --status shows what is staged; looked in {default_root()}"
     else:
-        place = what.with_name(what.name.removesuffix(".partial")) if what.name.endswith(".partial") else what
+        place = what.resolve()
+        place = place.with_name(place.name.removesuffix(".partial"))
         found = [place] if _is_ours(place) else []
         hint = f"a staged set has a {RECORD}; sainet data stage --status shows those in {default_root()}"
     if not found:

@@ -1,5 +1,6 @@
 """Reading a file so that a change meanwhile is noticed, and writing one so that it is read back and compared."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from sainet.errors import DataError, StorageError
 from sainet.files import storage_error
 
-__all__ = ["FileRead", "read_whole", "write_verified"]
+__all__ = ["FileRead", "no_room", "read_whole", "write_verified"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,22 @@ def write_verified(path: str, data: bytes, mtime_ns: int) -> None:
         finally:
             os.close(written)
     except OSError as error:
-        raise storage_error(error, Path(path)) from error
+        raise no_room(error, path) from error
     if not is_same:
         raise StorageError(
             f"{path} does not read back as it was written",
             hint="the memory or the disk may be damaged: stage to another place, and have this one looked at",
         )
+
+
+def no_room(error: OSError, path: str) -> Exception:
+    """A full disk as a `StorageError` of ours: what was begun is removed. Other errors as `storage_error` has them."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageError(
+            f"no space left while writing {path}; nothing of it is kept",
+            hint="stage to another place, or fewer images, or --format jpeg-1440",
+        )
+    return storage_error(error, Path(path))
 
 
 def _opened(path: str) -> int:
