@@ -283,9 +283,32 @@ def test_images_that_are_not_there_stop_it_and_are_left_out_where_that_is_asked(
     folder.yaml_says("train: train.txt\nval: images/val")
     with pytest.raises(DataError, match=r"1 images are named and not there: .*/gone\.jpg"):
         stage(folder.yaml, place)
-    stage(folder.yaml, place, skip=True)
+    staged = stage(folder.yaml, place, skip=True)
+    assert staged.record.skipped == 1
     assert (place / "list-1.txt").read_text() == listed.read_text(), "the training says what is to be said of it"
     assert not stage(folder.yaml, place, skip=True).is_new
+
+
+def test_what_something_was_left_out_of_is_not_used_where_nobody_asked_for_that(
+    folder: Folder, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, broken = os.open, str(folder.label("val", "val1"))
+
+    def refuse(path: str, flags: int, *mode: int, **more: Any) -> int:
+        if path == broken:
+            raise PermissionError(13, "Permission denied", path)
+        return read(path, flags, *mode, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(DataError, match="cannot be read: Permission denied") as caught:
+            stage(folder.yaml, place)
+        assert caught.value.problems[0].where == broken
+        assert stage(folder.yaml, place, skip=True).record.skipped == 1
+    assert not (place / "images" / "val" / "val1.jpg").exists(), "without its labels it would be a negative"
+    assert not stage(folder.yaml, place, skip=True).is_new
+    assert stage(folder.yaml, place).is_new
+    assert (place / "images" / "val" / "val1.jpg").exists()
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(folder: Folder, small_disk: DiskMaker) -> None:

@@ -118,6 +118,8 @@ def _print(staged: "Staged", survey: "Survey", form: "Form", before: "list[Need]
     else:
         resumed = f", {staged.resumed} of them by the run before" if staged.resumed else ""
         note(f"verified: {record.images} images, {record.labels} label files in {record.took_s:.1f} s{resumed}")
+        if record.skipped:
+            note(f"{record.skipped} images cannot be read and are left out")
         if form.kind != "as-is":
             kept = len(survey.images) - record.converted
             note(f"as-is {gib(survey.bytes)} -> {form} {gib(record.bytes)}; {kept} images stayed as they were")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sainet.data.stage.record import held
 from sainet.data.stage.staging import Staged
 from sainet.errors import Interrupted
-from sainet.protocol import DataStaged, PhaseStarted, append_event
+from sainet.protocol import DataStaged, Event, PhaseStarted, Warned, append_event
 from sainet.run.attempt import View
 from sainet.run.preflight import Preflight
 from sainet.run.signals import Caught
@@ -58,6 +58,11 @@ def staged_data(
             seconds=staged.record.took_s if staged.is_new else 0.0,
             reused=not staged.is_new,
         )
+        tell_all(event)
+        if left_out := staged.record.skipped:
+            tell_all(Warned(**says, message=f"{left_out} images cannot be read and are left out"))
+
+    def tell_all(event: Event) -> None:
         append_event(folder.events, event)
         view.handle(event)
 

@@ -58,7 +58,7 @@ def planned_staging(source: DataSource, config: Config, *, skip: bool) -> Stagin
         survey.require_all()
     place = default_place(source.yaml, form)
     require_free(place)
-    if (there := find_staged(survey, place, form)) is not None:
+    if (there := find_staged(survey, place, form, skip=skip)) is not None:
         return Staging(survey, place, form, there, there.record.page_bytes, there.record.page_bytes)
     record, partial = read_record(place), partial_of(place)
     own = (record.page_bytes if record else 0) + (tree_of(str(partial)).page_bytes if partial.is_dir() else 0)

@@ -74,6 +74,7 @@ def _record(survey: Survey, form: Form, done: Copied, began_s: float) -> Record:
         splits=survey.splits,
         labels=done.labels,
         converted=done.converted,
+        skipped=done.skipped + survey.absent_count,
         files=done.files,
         bytes=done.bytes,
         page_bytes=done.page_bytes,

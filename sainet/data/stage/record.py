@@ -23,6 +23,8 @@ VERSION = 1
 class Record:
     """What was staged, from where and when.
 
+    `converted`: images in the form asked for; the others stayed as they were. `skipped`: images that could not be read
+    and were left out, as was asked for.
     `fingerprint`: of the source. `copy_sum`: of the files that were written. `splits`: images of each split.
     `page_bytes`: of all files in whole pages, as a file system in memory keeps them.
     """
@@ -36,6 +38,7 @@ class Record:
     splits: dict[str, int]
     labels: int
     converted: int
+    skipped: int
     files: int
     bytes: int
     page_bytes: int

@@ -47,10 +47,15 @@ class Staged:
         return self.place / YAML
 
 
-def find_staged(survey: Survey, place: Path, form: Form) -> Staged | None:
-    """The set that is staged at `place` already, if it is of this source as it is now, and untouched."""
+def find_staged(survey: Survey, place: Path, form: Form, *, skip: bool = False) -> Staged | None:
+    """The set that is staged at `place` already, if it is of this source as it is now, and untouched.
+
+    One that images were left out of counts only where that is asked for (`skip`).
+    """
     record = read_record(place)
-    if record is None or not _is_of(record, survey, form) or not record.is_intact(place):
+    if record is None or not _is_of(record, survey, form) or (record.skipped and not skip):
+        return None
+    if not record.is_intact(place):
         return None
     return Staged(place, record, is_new=False)
 
@@ -86,12 +91,12 @@ def stage_data(
     make_default_root(place)
     if not skip:
         survey.require_all()
-    if (there := find_staged(survey, place, form)) is not None and worker_of(place) is None:
+    if (there := find_staged(survey, place, form, skip=skip)) is not None and worker_of(place) is None:
         _tidy(place)
         return there
     with opened(place) as shop:
-        if (there := find_staged(survey, place, form)) is None:
-            with shop.begin(_request(survey, form)) as journal:
+        if (there := find_staged(survey, place, form, skip=skip)) is None:
+            with shop.begin({**_request(survey, form), "skip": skip}) as journal:
                 there = _made(survey, form, shop, journal, _Asked(admit, skip, on_progress))
         shop.close()
     return there
