@@ -86,7 +86,8 @@ def test_a_half_is_told_as_one_and_unstaged_like_a_whole(folder: Folder, tmp_pat
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert states(tmp_path)[str(partial_of(place))] == "half-staged"
-    assert sainet("data", "unstage", place, cwd=tmp_path).returncode == 0
+    assert str(folder.yaml) in sainet("data", "stage", "--status", cwd=tmp_path).stdout
+    assert sainet("data", "unstage", folder.yaml, cwd=tmp_path).returncode == 0
     assert not partial_of(place).exists()
 
 

@@ -25,7 +25,7 @@ def stage(
     ] = None,
     format_: Annotated[
         str,
-        typer.Option("--format", metavar="as-is|jpeg-N|raw-N", help="Re-encoded or decoded with a long side of N."),
+        typer.Option("--format", metavar="as-is|jpeg-N|raw-N", help="Re-encoded or decoded, the long side at most N."),
     ] = "as-is",
     status: Annotated[bool, typer.Option("--status", help="Show what is staged in /dev/shm.")] = False,
     force: Annotated[

@@ -34,6 +34,7 @@ def _entry_dict(entry: "Entry") -> dict[str, Any]:
         "place": str(entry.place),
         "state": entry.state,
         "bytes": entry.bytes,
+        "source": entry.source,
         "used_by": list(entry.used_by),
         "record": record,
     }
@@ -62,6 +63,6 @@ def _print_entries(entries: "list[Entry]") -> None:
             gib(entry.bytes),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(known.staged_s)) if known else "",
             ", ".join(map(str, entry.used_by)),
-            Text(known.source if known else ""),
+            Text(entry.source or ""),
         )
     stdout().print(table)

@@ -11,7 +11,16 @@ from sainet.data.check.paths import label_path
 from sainet.data.stage.form import Form
 from sainet.errors import UsageError
 
-__all__ = ["SHM", "Layout", "default_place", "default_root", "layout_of", "make_default_root", "partial_of"]
+__all__ = [
+    "SHM",
+    "Layout",
+    "default_place",
+    "default_root",
+    "layout_of",
+    "make_default_root",
+    "partial_of",
+    "places_below",
+]
 
 SHM = Path("/dev/shm")
 _IMAGES = "images"
@@ -73,6 +82,12 @@ def default_place(yaml: Path, form: Form) -> Path:
     name = yaml.parent.name if yaml.stem == "data" else yaml.stem
     digest = hashlib.sha256(os.fsencode(f"{yaml}\0{form}")).hexdigest()[:8]
     return default_root() / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name).lstrip('.')[:60] or 'set'}-{digest}"
+
+
+def places_below(root: Path) -> list[Path]:
+    """The places of sets that are, or are being, staged in `root`, and of whatever else lies there."""
+    folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return sorted({path.with_name(path.name.removesuffix(".partial")) for path in folders})
 
 
 def partial_of(place: Path) -> Path:

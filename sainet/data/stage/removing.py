@@ -1,12 +1,11 @@
 """Taking staged sets away, and nothing else."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from sainet.data.stage.layout import default_root, partial_of
+from sainet.data.stage.layout import default_root, partial_of, places_below
 from sainet.data.stage.record import RECORD, read_record
-from sainet.data.stage.workshop import is_workshop, opened
+from sainet.data.stage.workshop import begun_from, is_workshop, opened
 from sainet.errors import UsageError
 
 __all__ = ["places_of", "remove"]
@@ -19,7 +18,7 @@ def places_of(what: Path) -> list[Path]:
     """
     what = what.expanduser().absolute()
     if what.suffix in {".yaml", ".yml"}:
-        found = [place for place in _below(default_root()) if _source(place) == str(what)]
+        found = [place for place in places_below(default_root()) if _source(place) == str(what)]
         hint = f"sainet data stage --status shows what is staged; looked in {default_root()}"
     else:
         place = what.resolve()
@@ -52,8 +51,4 @@ def _is_ours(place: Path) -> bool:
 
 def _source(place: Path) -> str | None:
     record = read_record(place)
-    return None if record is None else record.source
-
-
-def _below(root: Path) -> Iterator[Path]:
-    return (path for path in sorted(root.iterdir())) if root.is_dir() else iter(())
+    return begun_from(place) if record is None else record.source

@@ -8,6 +8,7 @@ PLACE.partial/
 """
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from sainet.data.stage.record import lock_holders, taken
 from sainet.errors import RunLockedError, UsageError
 from sainet.files import storage_error
 
-__all__ = ["Workshop", "is_workshop", "opened", "worker_of"]
+__all__ = ["Workshop", "begun_from", "is_workshop", "opened", "worker_of"]
 
 _LOCK = ".sainet-stage"
 _JOURNAL, _SET, _GONE = "journal", "set", "gone"
@@ -110,6 +111,17 @@ def worker_of(place: Path) -> int | None:
         except BlockingIOError:
             return next(iter(lock_holders(stream.fileno())), 0)
     return None
+
+
+def begun_from(place: Path) -> str | None:
+    """The data YAML that a set is being made from beside `place`, or was until a kill; None where that is not known."""
+    try:
+        with (partial_of(place) / _JOURNAL).open("rb") as lines:
+            request: dict[str, Any] = json.loads(lines.readline())
+    except (OSError, ValueError):
+        return None
+    source = request.get("source")
+    return source if isinstance(source, str) else None
 
 
 def _locked(folder: Path) -> IO[bytes]:
