@@ -44,9 +44,16 @@ def estimated(survey: Survey, form: Form, sample: int = _SAMPLE) -> Estimate:
         one_s = _decoding_s(data)
         decode_s += one_s
         staged_decode_s += one_s if made is None else _decoding_s(made)
-    share = after / before if before else 1.0
     many = max(1, count)
-    return Estimate(round(survey.bytes * share), count, decode_s / many, staged_decode_s / many, convert_s / many)
+    size = _whole(survey, form, before, after, many)
+    return Estimate(size, count, decode_s / many, staged_decode_s / many, convert_s / many)
+
+
+def _whole(survey: Survey, form: Form, before: int, after: int, images: int) -> int:
+    """Bytes of the whole set. How much smaller a JPEG gets goes by its size; how large a bitmap is by the pixels."""
+    if form.kind == "raw":
+        return round(len(survey.images) * after / images)
+    return round(survey.bytes * after / before) if before else survey.bytes
 
 
 def _evenly(survey: Survey, sample: int) -> list[str]:
