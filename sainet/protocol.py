@@ -14,7 +14,9 @@ from sainet.files import append_line, replace_text
 
 Stage = Literal[1, 2]
 Engine = Literal["sainet", "stock"]
-Phase = Literal["building the model", "scanning labels", "training", "validating", "final evaluation"]
+Phase = Literal[
+    "staging the data", "building the model", "scanning labels", "training", "validating", "final evaluation"
+]
 Resource = Literal["ram", "shm", "disk", "vram"]
 Level = Literal["soft", "hard", "clear"]
 Value = int | float | str | bool
@@ -171,6 +173,21 @@ class PhaseStarted(_Event):
 
     event: Literal["phase"] = "phase"
     phase: Phase
+
+
+class DataStaged(_Event):
+    """The images lie in `place`, whole and verified: copied there in `seconds`, or `reused` from before.
+
+    `bytes`: what they take there, in whole pages.
+    """
+
+    event: Literal["data_staged"] = "data_staged"
+    place: Path
+    format: str
+    images: int
+    bytes: int
+    seconds: float
+    reused: bool
 
 
 class TrainingStarted(_Event):
@@ -352,6 +369,7 @@ class StageInterrupted(_Event):
 Event = Annotated[
     StageStarted
     | PhaseStarted
+    | DataStaged
     | TrainingStarted
     | BatchDone
     | EpochDone

@@ -24,7 +24,7 @@ from sainet.run.downshifts import lowered, standing_downshifts
 from sainet.run.identity import check_same_training, training_identity
 from sainet.run.leftovers import end_leftovers
 from sainet.run.lock import locked
-from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, promised_bytes, require
+from sainet.run.preflight import Preflight, Standing, Surroundings, inspect, promised_bytes, promised_shm_bytes, require
 from sainet.run.signals import Caught, catching
 from sainet.state import Command, Downshift, Request, RunFolder, RunState, StageState
 
@@ -103,7 +103,8 @@ class Workflow:
         for stage, settings in resolved.items():
             if state is None or stage not in state.stages or state.stages[stage].status != "done":
                 promised = sum(promised_bytes(before, self.folder) for before in found.values())
-                around = replace(self._surroundings(settings), promised_disk_bytes=promised)
+                staged = sum(promised_shm_bytes(before, settings) for before in found.values())
+                around = replace(self._surroundings(settings), promised_disk_bytes=promised, promised_shm_bytes=staged)
                 standing = self._standing(stage, state)
                 known = state.stages[stage].downshifts if state and stage in state.stages else {}
                 found[stage] = self._inspect_lowered(settings, around, standing, known)
@@ -221,8 +222,10 @@ class Workflow:
         found = self.inspect({stage: settings}, state)  # again: stage 1's weights are there by now
         require(found.values())
         from sainet.run.stage import StageRun
+        from sainet.run.staged import staged_data
 
-        StageRun(self.folder, state, stage, found[stage], view, caught).run()
+        with staged_data(found[stage], self.folder, state.stages[stage], view, caught, self.tell) as ready:
+            StageRun(self.folder, state, stage, ready, view, caught).run()
 
     def _open(self, resolved: dict[Stage, Resolved]) -> RunState:
         """The run's state, new or the stored one, with this request in it. Held under the lock."""

@@ -92,7 +92,7 @@ def test_every_key_of_the_schema_is_shown_once_in_its_order() -> None:
         (["workers"], ["loader.workers"]),
         (["loader.val", "epochs"], ["schedule.epochs", *VAL_LOADER]),
         (["env"], []),
-        (["staging"], ["staging.to"]),
+        (["staging"], ["staging.to", "staging.format"]),
         (["loss", "loss.box"], ["loss.box", "loss.cls", "loss.dfl"]),
     ],
 )

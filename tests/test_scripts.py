@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conftest import TinySetMaker
 from running import environment
 
 ROOT = Path(__file__).parent.parent
@@ -37,10 +38,24 @@ def test_train_h200_shm_uses_its_profile(tmp_path: Path) -> None:
     assert "profile h200-shm (configs/profiles/h200-shm.yaml:" in done.stdout
 
 
-def test_setup_shm_says_what_will_come_and_copies_nothing(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["bash", str(ROOT / "scripts" / "setup_shm_training.sh")], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    assert "cannot stage data into /dev/shm yet; nothing was copied" in done.stderr
+def setup_shm(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    words = ["bash", str(ROOT / "scripts" / "setup_shm_training.sh"), *arguments]
+    own = {**environment(), "PYTHON": sys.executable}
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, env=own)
+
+
+def test_setup_shm_becomes_sainet_data_stage(tiny_set: TinySetMaker, tmp_path: Path) -> None:
+    data = tiny_set()
+    done = setup_shm(str(data.yaml), "--to", "staged", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"+ sainet data stage {data.yaml} --to staged\n")
+    assert done.stdout == f"{tmp_path}/staged/data.yaml\n"
+    assert len(list((tmp_path / "staged").rglob("*.jpg"))) == 6
+
+
+def test_setup_shm_without_data_says_what_it_needs_and_that_a_training_needs_none(tmp_path: Path) -> None:
+    done = setup_shm(cwd=tmp_path)
+    assert done.returncode == 2
+    assert "setup_shm_training.sh DATA.yaml" in done.stderr
+    assert "--profile h200-shm stages its data by itself" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -261,7 +261,6 @@ def test_the_preset_of_a_stage_is_the_same_on_every_machine() -> None:
 CAPABILITIES = {"H200": (9, 0), "A100": (8, 0), "A10G": (8, 6)}
 NOT_YET = {
     "a100x2": ["train.device: several GPUs cannot be used yet"],
-    "h200-shm": ["staging.to: data cannot be staged yet"],
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sainet.cli import data_check, data_clean
+from sainet.cli import data_check, data_clean, data_stage
 from sainet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _REPORTS = 4
 
 app.command("check")(data_check.check)
 app.command("clean")(data_clean.clean)
+app.command("stage")(data_stage.stage)
+app.command("unstage")(data_stage.unstage)
 
 
 @app.command()

@@ -51,7 +51,7 @@ def doctor(
 
     name, config = _profile(profile, tier)
     machine, versions, disk = read_machine(), read_versions(), disk_of(runs_dir)
-    images, about_images = _images(data)
+    images, about_images = _images(data, config)
     findings = [*diagnose(machine, versions, disk), *about_images]
     if config is not None:
         findings += _compared(name, tier, config, machine, disk, images)
@@ -82,7 +82,7 @@ def _profile(name: str | None, tier: str | None) -> "tuple[str, Config | None]":
     return profile.name if name == "auto" else name, checked_config(layers)
 
 
-def _images(yaml: Path | None) -> "tuple[DataOnDisk | None, list[Finding]]":
+def _images(yaml: Path | None, config: "Config | None") -> "tuple[DataOnDisk | None, list[Finding]]":
     """The images of a data YAML, and what there is to say about them; data that are not good are a finding too."""
     if yaml is None:
         return None, []
@@ -91,11 +91,13 @@ def _images(yaml: Path | None) -> "tuple[DataOnDisk | None, list[Finding]]":
     from sainet.hardware.storage import disks_of
     from sainet.report.doctor import DataOnDisk, diagnose_data
     from sainet.report.findings import Finding
+    from sainet.run.staging import staged_bytes
 
     try:
         source = read_source(str(yaml))
         census, folders = take_census(source), {Path(image).parent for image in source.named_images}
-        images = DataOnDisk(census.train + census.val, census.file_bytes, disks_of(sorted(folders)))
+        staged = staged_bytes(source, config) if config else 0
+        images = DataOnDisk(census.train + census.val, census.file_bytes, disks_of(sorted(folders)), staged)
     except SainetError as error:
         where = error.problems[0].where
         message = f"{where}: {error.message}" if where else error.message

@@ -7,10 +7,11 @@ from sainet.cli.plan_facts import fact_lines, plan_facts
 from sainet.config.resolve import Resolved
 from sainet.config.show import ordered_keys, origin_lines
 from sainet.errors import SainetError
-from sainet.report.memory import memory_lines, resource_dicts
+from sainet.report.memory import gib, memory_lines, resource_dicts
 from sainet.run.launch import command
 from sainet.run.prediction import predicted_time
 from sainet.run.preflight import Preflight, by_settings, require
+from sainet.run.staging import Staging
 from sainet.state import RunState
 from sainet.workflow import Workflow
 
@@ -69,6 +70,7 @@ def _as_json(workflow: Workflow, found: Preflight, state: RunState | None) -> di
         "origins": {key: str(origin) for key, origin in resolved.origins.items()},
         "command": [] if known and known.status == "done" else command(plan),
         "weights": found.weights,
+        "staging": _staging(found),
         "images": {"train": found.source.train_images, "val": found.source.val_images} if found.source else None,
         **plan_facts(found),
         "memory": resource_dicts(found.fit.forecast, found.fit.limits) if found.fit else [],
@@ -92,6 +94,7 @@ def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
     print("")
     facts = {
         "data": _data_line(found),
+        **({"staging": _staging_line(found.staging)} if found.staging else {}),
         "weights": found.weights or resolved.config.weights,
         **fact_lines(found),
         **(memory_lines(found.fit.forecast, found.fit.limits) if found.fit else {}),
@@ -100,6 +103,28 @@ def _print_stage(found: Preflight, described: dict[str, Any]) -> None:
     }
     for name, fact in facts.items():
         print(f"  {name}: {fact}")
+
+
+def _staging(found: Preflight) -> dict[str, Any] | None:
+    staging = found.staging
+    if staging is None:
+        return None
+    return {
+        "place": str(staging.place),
+        "format": str(staging.form),
+        "images": len(staging.survey.images),
+        "bytes": staging.bytes,
+        "is_estimate": staging.is_estimate,
+        "is_there": staging.there is not None,
+    }
+
+
+def _staging_line(staging: Staging) -> str:
+    images, size = len(staging.survey.images), gib(staging.bytes)
+    if staging.there is not None:
+        return f"{images} images are staged already in {staging.place}: {size}"
+    about = "about " if staging.is_estimate else ""
+    return f"{images} images would be copied to {staging.place}, {staging.form}: {about}{size}"
 
 
 def _data_line(found: Preflight) -> str:

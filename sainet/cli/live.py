@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sainet.cli.output import note, print_json, stderr, stdout, warn
+from sainet.protocol import DataStaged, read_events
+from sainet.report.memory import gib
 from sainet.report.progress import ProgressView
 from sainet.report.runs import RunSummary, summarise
 from sainet.report.tables import run_dict, stage_table
@@ -18,6 +20,7 @@ def run_live(workflow: Workflow, *, resume: bool, json: bool) -> None:
     workflow.run(resume=resume, make_view=_view, warn=warn)
     if was_done:
         note(f"the run {workflow.folder.name} was finished before: nothing was trained")
+    _tell_what_stays_staged(workflow)
     summary = summarise(workflow.folder)
     assert isinstance(summary, RunSummary)
     if json:
@@ -25,6 +28,14 @@ def run_live(workflow: Workflow, *, resume: bool, json: bool) -> None:
     else:
         stdout().print(stage_table(summary.stages, here=Path.cwd()))
         stdout().print(f"final weights: {workflow.folder.stage(max(workflow.stages)).best}", soft_wrap=True)
+
+
+def _tell_what_stays_staged(workflow: Workflow) -> None:
+    events = read_events(workflow.folder.events)
+    staged = {event.place: event.bytes for event in events if isinstance(event, DataStaged)}
+    for place, size_bytes in staged.items():
+        if place.exists():
+            note(f"{place} goes on taking {gib(size_bytes)} of RAM; free it with: sainet data unstage {place}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Values that depend on the machine. The machine's figures are passed in: nothing here looks at hardware."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,18 @@ def auto_settings(values: dict[str, Any], hardware: HardwareValues) -> list[Sett
     if values.get("loader.workers") == "auto":
         settings.append(_workers(device, hardware))
     return settings
+
+
+def staging_settings(history: Mapping[str, Sequence[Setting]]) -> list[Setting]:
+    """A cache that the user has not typed is off where the images are staged in memory: it would be a second copy."""
+    cache = history["loader.cache"][-1]
+    if history["staging.to"][-1].value != "shm" or not cache.value or cache.origin.typed_by_user:
+        return []
+    return [Setting("loader.cache", False, Origin("auto", f"{CACHE_IS_OFF}, in place of {cache.value}"))]
+
+
+CACHE_IS_OFF = "the images are staged in memory"
+"""How the origin of a cache that was turned off begins."""
 
 
 def _workers(device: Any, hardware: HardwareValues) -> Setting:

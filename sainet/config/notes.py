@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from sainet.config.allocator import ALLOCATOR_VARIABLES
-from sainet.config.auto import device_count, device_list
+from sainet.config.auto import CACHE_IS_OFF, device_count, device_list
 from sainet.config.origin import Origin
 from sainet.config.schema import Config
 from sainet.config.stride import STRIDE, to_stride
@@ -20,7 +20,7 @@ def warnings_of(config: Config, origins: Mapping[str, Origin]) -> list[str]:
         *_train_notes(config, typed),
         *_compile_notes(config),
         *_env_notes(config),
-        *_cache_notes(config),
+        *_staging_notes(config, origins),
     ]
 
 
@@ -93,6 +93,19 @@ def _env_notes(config: Config) -> Iterator[str]:
         yield "env.OMP_NUM_THREADS does not set the threads of a training on the CPU: Ultralytics does"
 
 
-def _cache_notes(config: Config) -> Iterator[str]:
-    if config.staging.to == "shm" and config.loader.cache:
+def _staging_notes(config: Config, origins: Mapping[str, Origin]) -> Iterator[str]:
+    staging, cache = config.staging, origins.get("loader.cache")
+    if staging.to is None:
+        if staging.format != "as-is":
+            yield "staging.format has no effect without staging.to"
+        return
+    if config.loader.cache:
         yield f"loader.cache: {config.loader.cache} on top of staging.to: shm caches twice; it has cost a factor of 30"
+    elif cache is not None and cache.name.startswith(CACHE_IS_OFF):
+        yield f"loader.cache is off: {cache.name}, which would be a second copy"
+    if staging.format != "as-is":
+        yield f"staging.format: {staging.format} changes the pixels a little, and so what is learned from them"
+        side, trained = int(staging.format.partition("-")[2]), config.train.imgsz
+        largest = max(trained) if isinstance(trained, list) else trained
+        if side < largest:
+            yield f"staging.format: {staging.format} is smaller than the {largest} pixels that are trained"

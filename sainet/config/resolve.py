@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sainet.config.auto import HardwareValues, auto_settings, pick_profile
+from sainet.config.auto import HardwareValues, auto_settings, pick_profile, staging_settings
 from sainet.config.contradictions import contradictions
 from sainet.config.keys import split_stage
 from sainet.config.layers import anchored, command_line_layer, environment_layer, file_layer, project_layer
@@ -77,6 +77,8 @@ def resolve(
         for setting in _for_stage(good, stage):
             history.setdefault(setting.key, []).append(setting)
     for setting in auto_settings({key: settings[-1].value for key, settings in history.items()}, hardware):
+        history[setting.key].append(setting)
+    for setting in staging_settings(history):
         history[setting.key].append(setting)
     config = Config.model_validate(nested((key, settings[-1].value) for key, settings in history.items()))
     if all_read:  # a layer that is missing would make contradictions of its own

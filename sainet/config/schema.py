@@ -4,6 +4,7 @@ A key that Ultralytics has keeps Ultralytics' name and values. A *profile* owns 
 (`PROFILE_SECTIONS`), a *stage preset* owns what is learned (`PRESET_SECTIONS`); a key belongs to one of the two.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -29,6 +30,23 @@ ImageSize = Annotated[
     int | list[int],
     AfterValidator(_check_shape),
     WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}]}),
+]
+
+
+_FORMAT = re.compile(r"as-is|(?:jpeg|raw)-([1-9][0-9]{1,3})")
+_SIDES = (64, 8192)
+
+
+def check_format(value: str) -> str:
+    """`as-is`, `jpeg-N` or `raw-N`. Raises `ValueError` with what it should be."""
+    match = _FORMAT.fullmatch(value)
+    if match is None or (match[1] and not _SIDES[0] <= int(match[1]) <= _SIDES[1]):
+        raise ValueError(f"as-is, jpeg-N or raw-N with N from {_SIDES[0]} to {_SIDES[1]}, as in jpeg-1440")
+    return value
+
+
+StagingFormat = Annotated[
+    str, AfterValidator(check_format), WithJsonSchema({"type": "string", "pattern": f"^({_FORMAT.pattern})$"})
 ]
 
 
@@ -124,7 +142,13 @@ class Loader(Section):
 class Staging(Section):
     """Copying the data to faster storage before the training."""
 
-    to: Literal["shm"] | None = Field(None, description="shm: /dev/shm. Use cache: false with it, never a second copy.")
+    to: Literal["shm"] | None = Field(
+        None, description="shm: a verified copy in /dev/shm, made before the training. It turns a cache off."
+    )
+    format: StagingFormat = Field(
+        "as-is",
+        description="as-is; jpeg-N or raw-N: with a long side of at most N pixels, re-encoded or decoded.",
+    )
 
 
 class Guard(Section):

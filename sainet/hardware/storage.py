@@ -12,7 +12,18 @@ from pathlib import Path, PurePosixPath
 
 from sainet.hardware.block_device import DiskKind, kind_of_device
 
-__all__ = ["Disk", "Mount", "Shm", "disk_free_bytes", "disk_of", "disks_of", "read_mounts", "read_shm", "shm_at"]
+__all__ = [
+    "Disk",
+    "Mount",
+    "Shm",
+    "disk_free_bytes",
+    "disk_of",
+    "disks_of",
+    "in_memory",
+    "read_mounts",
+    "read_shm",
+    "shm_at",
+]
 
 _ROOT = Path("/")
 
@@ -74,7 +85,7 @@ def disk_of(path: Path, root: Path = _ROOT) -> Disk:
 
     `root` only says where /proc and /sys are read. Raises OSError when the file system does not answer.
     """
-    folder = _nearest_existing(path.absolute()).resolve()
+    folder = nearest_existing(path.absolute()).resolve()
     usage = shutil.disk_usage(folder)
     mount = _mount_of(folder, read_mounts(root))
     return Disk(
@@ -85,6 +96,12 @@ def disk_of(path: Path, root: Path = _ROOT) -> Disk:
         writable=os.access(folder, os.W_OK),
         kind=_kind(mount, root) if mount else "unknown",
     )
+
+
+def in_memory(path: Path, root: Path = _ROOT) -> bool:
+    """Whether `path` is, or would be, on a file system in memory, which takes RAM."""
+    mount = _mount_of(nearest_existing(path.absolute()).resolve(), read_mounts(root))
+    return mount is not None and mount.filesystem in _MEMORY_FILESYSTEMS
 
 
 def disk_free_bytes(folder: Path) -> int | None:
@@ -100,7 +117,7 @@ def disks_of(paths: Iterable[Path], root: Path = _ROOT) -> list[Disk]:
     """The disks that `paths` are on, each once, with the first path that is on it. Raises OSError as `disk_of`."""
     folders: dict[int, Path] = {}
     for path in paths:
-        folder = _nearest_existing(path.absolute())
+        folder = nearest_existing(path.absolute())
         folders.setdefault(folder.stat().st_dev, folder)
     return [disk_of(folder, root) for folder in folders.values()]
 
@@ -160,7 +177,8 @@ def _kind(mount: Mount, root: Path) -> DiskKind:
     return kind_of_device(mount.device, mount.source, root)
 
 
-def _nearest_existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
+    """The folder itself, or the nearest above it that exists."""
     return next((folder for folder in (path, *path.parents) if _exists(folder)), _ROOT)
 
 

@@ -131,6 +131,8 @@ def _staged(workload: Workload) -> list[Row]:
     """Files in /dev/shm take whole pages: a label one, and of an image's last one half is lost."""
     if not workload.staged:
         return []
+    if workload.staged_bytes is not None:
+        return [Row("staged data", workload.staged_bytes, "shm", "images and labels in whole pages, as counted")]
     if workload.images is None or workload.images.file_bytes is None:
         return [Row("staged data", 0, "shm", "how large the files are is not known")]
     size, total, lost = workload.images.file_bytes, workload.images.total, _PAGE + _PAGE // 2

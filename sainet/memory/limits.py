@@ -13,6 +13,7 @@ __all__ = ["Limits", "machine_limits", "profile_limits"]
 Limits = Mapping[Resource, Limit]
 
 _GIB = 1024**3
+_LEFT = ", less what stage 1 will leave there"
 
 
 def profile_limits(hardware: Hardware) -> Limits:
@@ -26,19 +27,30 @@ def profile_limits(hardware: Hardware) -> Limits:
 
 
 def machine_limits(
-    machine: Machine, runs_disk: Disk, gpus: Sequence[Gpu], *, own_disk_bytes: int = 0, promised_disk_bytes: int = 0
+    machine: Machine,
+    runs_disk: Disk,
+    gpus: Sequence[Gpu],
+    *,
+    own_disk_bytes: int = 0,
+    promised_disk_bytes: int = 0,
+    own_shm_bytes: int = 0,
+    promised_shm_bytes: int = 0,
 ) -> Limits:
     """This machine at this moment. `gpus`: those that the training would use; without any, VRAM is unknown.
 
     The GPU with the least memory free decides for all of them. `own_disk_bytes`: what the stage has written already,
     which the budget counts as its own. `promised_disk_bytes`: what a stage before it has yet to write and will leave.
+    `own_shm_bytes`, `promised_shm_bytes`: the same of data that are staged in /dev/shm, which is RAM too.
     """
     shm, ram = machine.shm, machine.ram
     written = max(0, runs_disk.total_bytes - runs_disk.free_bytes - own_disk_bytes)
-    left = ", less what stage 1 will leave there" if promised_disk_bytes else ""
+    in_shm = max(0, shm.used_bytes - own_shm_bytes) + promised_shm_bytes
+    in_ram = max(0, ram.working_set_bytes - own_shm_bytes) + promised_shm_bytes
+    left = _LEFT * bool(promised_disk_bytes)
+    staged = _LEFT * bool(promised_shm_bytes)
     return {
-        "ram": Limit(ram.limit_bytes, ram.limited_by, ram.working_set_bytes),
-        "shm": Limit(shm.size_bytes, "/dev/shm", shm.used_bytes),
+        "ram": Limit(ram.limit_bytes, f"{ram.limited_by}{staged}", in_ram),
+        "shm": Limit(shm.size_bytes, f"/dev/shm{staged}", in_shm),
         "disk": Limit(runs_disk.total_bytes, f"the disk of {runs_disk.path}{left}", written + promised_disk_bytes),
         "vram": min((_gpu(gpu) for gpu in gpus), key=lambda limit: limit.free_bytes or 0)
         if gpus

@@ -70,6 +70,8 @@ class Workload:
     save_period: int
     images: Images | None = None
     """None while no data are named and no document says how many."""
+    staged_bytes: int | None = None
+    """What the staged set takes there, as counted; None where only the images' own sizes are known."""
     step_shape: Shape | None = None
     """Height and width of the largest images that are computed, where `multi_scale` makes them larger than `shape`."""
 

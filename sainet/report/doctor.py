@@ -33,11 +33,15 @@ _KINDS = {"ssd": ", SSD", "spinning": ", spinning", "network": ", network", "mem
 
 @dataclass(frozen=True)
 class DataOnDisk:
-    """The images that are to be trained on: how many, their bytes, and the disks that they lie on."""
+    """The images that are to be trained on: how many, their bytes, and the disks that they lie on.
+
+    `staged_bytes`: of a copy that is staged in /dev/shm already.
+    """
 
     images: int
     file_bytes: int
     disks: Sequence[Disk]
+    staged_bytes: int = 0
 
 
 def diagnose(machine: Machine, versions: Versions, runs_disk: Disk) -> list[Finding]:

@@ -98,7 +98,7 @@ def _machine(config: Config, tells: str, found: Found) -> _Compared:
     hint = f"`cache: disk` and checkpoints may not fit: {tells}"
     yield from _size("free disk", found.runs_disk.free_bytes, wanted.disk_gib, hint)
     if staged and found.data:
-        yield "staged data", _staged(found.data.file_bytes, machine)
+        yield "staged data", _staged(found.data, machine)
 
 
 def _size(what: str, there_bytes: int, wanted_gib: float | None, hint: str) -> _Compared:
@@ -115,12 +115,12 @@ def _cpus_hint(config: Config, cpus: int) -> str:
     return f"enough for its {wanted} workers" if cpus >= wanted else f"there will be fewer than its {wanted} workers"
 
 
-def _staged(data_bytes: int, machine: Machine) -> _Short | None:
+def _staged(data: DataOnDisk, machine: Machine) -> _Short | None:
     """What lies in /dev/shm is RAM too, so there has to be room in both."""
-    free_bytes = min(machine.shm.free_bytes, machine.ram.headroom_bytes)
-    if data_bytes <= free_bytes:
+    free_bytes = min(machine.shm.free_bytes, machine.ram.headroom_bytes) + data.staged_bytes
+    if data.file_bytes <= free_bytes:
         return None
-    value = f"{size_text(data_bytes)} of images, room for {size_text(free_bytes)} in /dev/shm"
+    value = f"{size_text(data.file_bytes)} of images, room for {size_text(free_bytes)} in /dev/shm"
     return _Short(value, "--set staging.to=null reads them where they lie", "problem")
 
 

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from sainet.protocol import (
     CheckpointSaved,
+    DataStaged,
     EpochDone,
     Event,
     GuardActed,
@@ -22,10 +23,11 @@ from sainet.protocol import (
     TrainingStarted,
     Warned,
 )
+from sainet.report.findings import size_text
 from sainet.report.tables import duration, gib, metrics_text, mib
 from sainet.state import Position
 
-__all__ = ["changes_text", "effect_text", "guard_text", "losses_text", "position_text", "told_line"]
+__all__ = ["changes_text", "effect_text", "guard_text", "losses_text", "position_text", "staged_text", "told_line"]
 
 
 def told_line(event: Event, *, images_per_s: float | None, epochs: int, unicode: bool) -> list[Text] | None:
@@ -38,6 +40,8 @@ def told_line(event: Event, *, images_per_s: float | None, epochs: int, unicode:
             return [Text(f"attempt {event.attempt}" + (", resumed" if event.resumed else ""))]
         case Resumed():
             return [_labelled("found", "green" if event.exact else "yellow", event.found)]
+        case DataStaged():
+            return [Text(staged_text(event))]
         case TrainingStarted():
             return _start(event)
         case EpochDone():
@@ -84,6 +88,15 @@ def changes_text(event: OrdersApplied) -> str:
     """What an order changed and from when on, as `workers 4 -> 2 from epoch 3, batch 121`."""
     changes = ", ".join(f"{name} {_switch(old)} -> {_switch(new)}" for name, (old, new) in event.changes.items())
     return f"{changes} from epoch {event.epoch + 1}, batch {event.batch + 1}"
+
+
+def staged_text(event: DataStaged) -> str:
+    """Where the images are, and what that took."""
+    form = "" if event.format == "as-is" else f" as {event.format}"
+    if event.reused:
+        return f"the data are staged already{form}: {event.images} images in {event.place}"
+    took = f"{size_text(event.bytes)} in {event.seconds:.1f} s"
+    return f"staged and verified {event.images} images{form} in {event.place}: {took}"
 
 
 def guard_text(event: GuardActed) -> Text:

@@ -86,8 +86,6 @@ def _not_yet(config: Config) -> Iterator[_Refusal]:
     """What the configuration can say but neither engine can do yet."""
     if len(device_list(config.train.device)) > 1:
         yield "train.device", "several GPUs cannot be used yet", "--device 0, with a batch that fits one GPU"
-    if config.staging.to is not None:
-        yield "staging.to", "data cannot be staged yet", "--set staging.to=null, with `data` where the images lie"
 
 
 # --- what Ultralytics' own loader and augmentation would leave out in silence

@@ -27,6 +27,8 @@ def training_identity(resolved: Resolved) -> dict[str, Any]:
     }
     if identity.get("data"):
         identity["data"] = str(Path(identity["data"]).expanduser().resolve())
+    # Staged as they are, the images are the same; in another form they are others.
+    identity["staging.format"] = resolved.config.staging.format if resolved.config.staging.to else "as-is"
     return identity
 
 

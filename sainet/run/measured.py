@@ -74,7 +74,8 @@ def _predicted(found: Outlook, ready: Preflight, measured: Measured) -> Forecast
     assert images is not None
     few = Images(measured.train_images, measured.val_images, images.sizes, "measured", images.file_bytes)
     whole = workload(found.resolved.config, workers=ready.workers, val_workers=ready.val_workers, images=few)
-    alone = replace(whole, gpus=min(whole.gpus, 1), batch=whole.rank_batch)
+    # What would be staged is read from where it lies.
+    alone = replace(whole, gpus=min(whole.gpus, 1), batch=whole.rank_batch, staged=False)
     return replace(found.planned.forecaster, factor=None)(alone)
 
 

@@ -133,6 +133,7 @@ class Fit:
         unique = list(dict.fromkeys(ways))
         found = f"what fits: {'; or '.join(unique)}" if unique else "nothing smaller fits either"
         more = [_MORE[name] for name in too_large if name in _MORE]
+        more += [_STAGED] if self.workload.staged and {"ram", "shm"} & set(too_large) else []
         seen = [] if unique else ["sainet profile-memory shows every row"]
         return "; ".join([found, *more, *seen, "--force starts all the same"])
 
@@ -148,3 +149,7 @@ _MORE: Mapping[Resource, str] = {
     "disk": "or put the run on a larger disk (--runs-dir)",
 }
 """What nobody can find by searching the settings."""
+_STAGED = (
+    "or --set staging.to=null, which reads the images where they lie; or --set staging.format=jpeg-1440, and "
+    "sainet data stage DATA.yaml --format jpeg-1440 says how much that is"
+)

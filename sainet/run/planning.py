@@ -26,6 +26,7 @@ from sainet.protocol import Stage
 from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
 from sainet.run.memory import Fit, forecaster, images_of, published_images
+from sainet.run.staging import staged_bytes
 from sainet.run.weights import find_weights
 from sainet.run.workload import class_count, gpu_count, model_of, trace_request, used_gpus, workload
 from sainet.state import Request
@@ -140,6 +141,7 @@ def outlook(
     environ = environment(os.environ, config.env)
     used = used_gpus(config, visible_gpus(machine.gpus, environ))
     is_here = len(used) == gpu_count(config)
+    own = staged_bytes(source, config) if source else 0
     gpu = used[0].name if used else None
     is_planned = gpu is not None and _names(card or config.hardware.gpu, gpu)
     return Outlook(
@@ -151,7 +153,7 @@ def outlook(
         planned=Fit(
             _workload(resolved, images), _forecaster(config, trace, gpu if is_planned else None, tell), limits, trace
         ),
-        here=machine_limits(machine, disk_of(runs), used) if is_here else None,
+        here=machine_limits(machine, disk_of(runs), used, own_shm_bytes=own) if is_here else None,
         gpu=gpu,
         is_planned=is_planned,
         tell=tell,

@@ -36,6 +36,7 @@ from sainet.run.admission import in_memory, refusals
 from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
 from sainet.run.memory import Fit, forecaster, images_of, published_images
+from sainet.run.staging import Staging, planned_staging
 from sainet.run.weights import find_weights, is_checkpoint
 from sainet.run.workload import class_count, model_of, trace_request, used_gpus, workload
 from sainet.state import RunFolder
@@ -50,6 +51,8 @@ class Preflight:
     val_workers: int
     source: DataSource | None = None
     data: DataPlan | None = None
+    staging: Staging | None = None
+    """What will be staged, or is; None where the images are read from where they lie."""
     weights: str | None = None
     warnings: list[str] = field(default_factory=list)
     fit: Fit | None = None
@@ -117,6 +120,8 @@ class Surroundings:
     """For what takes a while."""
     promised_disk_bytes: int = 0
     """What stage 1 of the same command has yet to write, and will leave."""
+    promised_shm_bytes: int = 0
+    """What stage 1 of the same command has yet to stage, which stays there."""
 
 
 def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, force: bool) -> Preflight:
@@ -126,6 +131,7 @@ def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, for
     gpus = visible_gpus(around.machine.gpus, environ)
     found.refusals = refusals(resolved, gpus, environ)
     _inspect_data(found, around.tell, force=force)
+    _inspect_staging(found, force=force)
     _inspect_weights(found, around.folder, standing)
     _inspect_continuity(found, standing)
     if resolved.config.guard.on_vram == "restart":
@@ -159,7 +165,16 @@ def _fit(
         classes=class_count(config, names),
         images=images,
     )
-    work = workload(config, workers=found.workers, val_workers=found.val_workers, images=images)
+    staging = found.staging
+    work = workload(
+        config,
+        workers=found.workers,
+        val_workers=found.val_workers,
+        images=images,
+        staged_bytes=staging.bytes if staging else None,
+    )
+    if found.source is not None and staging is None:  # also where the images lie in memory, which is in use already
+        work = replace(work, staged=False)
     count = forecaster(request, environ, used[0].name if used else None, around.tell)
     limits = machine_limits(
         around.machine,
@@ -167,6 +182,8 @@ def _fit(
         used,
         own_disk_bytes=written_bytes(RunFolder(around.runs), found.resolved.stage, count(work)),
         promised_disk_bytes=around.promised_disk_bytes,
+        own_shm_bytes=staging.own_bytes if staging else 0,
+        promised_shm_bytes=around.promised_shm_bytes,
     )
     return Fit(work, count, limits, request, has_begun=standing.last is not None)
 
@@ -189,6 +206,13 @@ def promised_bytes(found: Preflight, folder: RunFolder) -> int:
     return max(0, lasting_bytes(forecast.budget("disk").rows) - written)
 
 
+def promised_shm_bytes(found: Preflight, after: Resolved) -> int:
+    """What a stage that is not done has yet to stage, unless the stage `after` it stages the very same."""
+    staging, config = found.staging, after.config
+    same = found.resolved.config.data == config.data and found.resolved.config.staging == config.staging
+    return 0 if staging is None or same else max(0, staging.bytes - staging.own_bytes)
+
+
 def _tiers(fit: Fit, around: Surroundings) -> Iterator[tuple[str, Workload]]:
     """The profile's tiers, with the workers that each has here; one of another shape would need a trace of its own,
     for a mere hint."""
@@ -198,7 +222,16 @@ def _tiers(fit: Fit, around: Surroundings) -> Iterator[tuple[str, Workload]]:
         other = trace_request(config, model=asked.model, classes=asked.classes, images=images)
         if other.model_copy(update={"accumulates": asked.accumulates, "pieces": asked.pieces}) == asked:
             ready = by_settings(resolved, around.machine.cpus)
-            yield name, workload(config, workers=ready.workers, val_workers=ready.val_workers, images=images)
+            yield (
+                name,
+                workload(
+                    config,
+                    workers=ready.workers,
+                    val_workers=ready.val_workers,
+                    images=images,
+                    staged_bytes=fit.workload.staged_bytes,
+                ),
+            )
 
 
 def by_settings(resolved: Resolved, cpus: int) -> Preflight:
@@ -268,6 +301,15 @@ def _judge_labels(found: Preflight, yaml: Path, counts: Sequence[Count], *, forc
         found.forced.append(Problem(message, dropped[0].where, hint))
     else:
         found.errors.append(DataError(message, where=dropped[0].where, hint=hint))
+
+
+def _inspect_staging(found: Preflight, *, force: bool) -> None:
+    if found.source is None:
+        return
+    try:
+        found.staging = planned_staging(found.source, found.resolved.config, skip=force)
+    except SainetError as error:
+        found.errors.append(error)
 
 
 def _inspect_weights(found: Preflight, folder: Path, standing: Standing) -> None:

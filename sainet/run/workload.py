@@ -13,6 +13,8 @@ from sainet.memory.trace import TraceRequest
 from sainet.memory.workload import Images, Workload
 from sainet.run.arguments import loader_plan, shape, square_side, val_loader_plan
 
+_LOST_BYTES = 4096 + 2048
+"""Of each image in /dev/shm: a page for its label file, and half of its last one."""
 _MANY_ITERATIONS = 10_000
 """Above this Ultralytics' `optimizer: auto` takes MuSGD, below it AdamW."""
 
@@ -29,8 +31,13 @@ def used_gpus(config: Config, gpus: Sequence[Gpu]) -> list[Gpu]:
     return [gpus[int(device)] for device in devices if device != "cpu" and int(device) < len(gpus)]
 
 
-def workload(config: Config, *, workers: int, val_workers: int, images: Images | None) -> Workload:
-    """`workers` and `val_workers` are what each process gets on the machine that is planned for."""
+def workload(
+    config: Config, *, workers: int, val_workers: int, images: Images | None, staged_bytes: int | None = None
+) -> Workload:
+    """`workers` and `val_workers` are what each process gets on the machine that is planned for.
+
+    `staged_bytes`: what the staged data take, where that is known.
+    """
     train = config.train
     side = square_side(train.imgsz)
     return Workload(
@@ -43,6 +50,7 @@ def workload(config: Config, *, workers: int, val_workers: int, images: Images |
         val_loader=val_loader_plan(config, workers=val_workers),
         cache=config.loader.cache,
         staged=config.staging.to == "shm",
+        staged_bytes=staged_bytes if staged_bytes is not None else _staged_bytes(config, images),
         mosaic=config.augment.mosaic > 0,
         plots=config.train.plots,
         epochs=config.schedule.epochs,
@@ -51,6 +59,18 @@ def workload(config: Config, *, workers: int, val_workers: int, images: Images |
         nbs=config.optim.nbs,
         step_shape=_largest_shape(config) if config.augment.multi_scale else None,
     )
+
+
+def _staged_bytes(config: Config, images: Images | None) -> int | None:
+    """Of images in another form, by their sizes in pixels; None for those that stay as they are."""
+    kind, _, side = config.staging.format.partition("-")
+    if not side.isdecimal() or images is None or config.staging.to is None:
+        return None
+    fitted = min(images.decoded_bytes, images.fitted_bytes((int(side), int(side))))
+    pages = images.total * _LOST_BYTES
+    if kind == "raw":
+        return round(images.total * fitted) + pages
+    return None if images.file_bytes is None else round(images.file_bytes * fitted / images.decoded_bytes) + pages
 
 
 def trace_request(config: Config, *, model: str, classes: int, images: Images | None) -> TraceRequest:

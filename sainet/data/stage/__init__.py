@@ -1,0 +1,1 @@
+"""Copying a data set to faster storage: whole and verified, or not there."""
