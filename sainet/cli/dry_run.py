@@ -1,6 +1,6 @@
 """What `--dry-run` prints: everything that would happen, without starting anything and without torch."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sainet.cli.output import note, print_json, warn
 from sainet.cli.plan_facts import fact_lines, plan_facts
@@ -11,9 +11,11 @@ from sainet.report.memory import gib, memory_lines, resource_dicts
 from sainet.run.launch import command
 from sainet.run.prediction import predicted_time
 from sainet.run.preflight import Preflight, by_settings, require
-from sainet.run.staging import Staging
 from sainet.state import RunState
 from sainet.workflow import Workflow
+
+if TYPE_CHECKING:
+    from sainet.run.staging import Staging
 
 
 def dry_run(workflow: Workflow, *, resume: bool, json: bool) -> None:
@@ -119,7 +121,7 @@ def _staging(found: Preflight) -> dict[str, Any] | None:
     }
 
 
-def _staging_line(staging: Staging) -> str:
+def _staging_line(staging: "Staging") -> str:
     images, size = len(staging.survey.images), gib(staging.bytes)
     if staging.there is not None:
         return f"{images} images are staged already in {staging.place}: {size}"

@@ -1,16 +1,16 @@
 """Work on many parts at once: with all cores, so that memory does not grow with their number; or waiting for disks."""
 
 import ctypes
-import multiprocessing
 import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sainet.errors import SainetError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 __all__ = ["in_parallel", "in_threads"]
 
@@ -32,6 +32,10 @@ def in_parallel(work: Callable[[P], R], parts: Iterable[P], workers: int) -> Ite
     if workers < 2:
         yield from map(work, parts)
         return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     # Not forked: the progress bar has a thread by now.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(os.getpid(),))
@@ -45,7 +49,7 @@ def in_parallel(work: Callable[[P], R], parts: Iterable[P], workers: int) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def _results(pool: ProcessPoolExecutor, work: Callable[[P], R], parts: Iterable[P], ahead: int) -> Iterator[R]:
+def _results(pool: "ProcessPoolExecutor", work: Callable[[P], R], parts: Iterable[P], ahead: int) -> Iterator[R]:
     waiting: deque[Future[R]] = deque()
     for part in parts:
         waiting.append(pool.submit(work, part))

@@ -4,16 +4,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shlex import quote
+from typing import TYPE_CHECKING
 
 from sainet.config.auto import device_list
 from sainet.config.resolve import Resolved
 from sainet.config.schema import STAGE_1_WEIGHTS
 from sainet.data.census import take_census
-from sainet.data.check.cheap import Count, check_labels
-from sainet.data.source import DataSource, data_plan, read_source
+from sainet.data.source import DataSource
 from sainet.errors import (
-    DataError,
     Problem,
     RefusedError,
     SainetError,
@@ -22,7 +20,7 @@ from sainet.errors import (
     WeightsError,
     combined,
 )
-from sainet.files import bytes_below, cache_folder
+from sainet.files import bytes_below
 from sainet.hardware.gpu import Gpu, visible_gpus
 from sainet.hardware.machine import Machine
 from sainet.hardware.storage import disk_of
@@ -31,15 +29,16 @@ from sainet.memory.forecast import Forecast
 from sainet.memory.limits import machine_limits
 from sainet.memory.workload import Workload
 from sainet.protocol import DataPlan, Stage
-from sainet.report.labels import findings_text
 from sainet.run.admission import in_memory, refusals
 from sainet.run.arguments import usable_val_workers, usable_workers
 from sainet.run.launch import environment
 from sainet.run.memory import Fit, forecaster, images_of, published_images
-from sainet.run.staging import Staging, planned_staging
 from sainet.run.weights import find_weights, is_checkpoint
 from sainet.run.workload import class_count, model_of, trace_request, used_gpus, workload
 from sainet.state import RunFolder
+
+if TYPE_CHECKING:
+    from sainet.run.staging import Staging
 
 
 @dataclass
@@ -51,7 +50,7 @@ class Preflight:
     val_workers: int
     source: DataSource | None = None
     data: DataPlan | None = None
-    staging: Staging | None = None
+    staging: "Staging | None" = None
     """What will be staged, or is; None where the images are read from where they lie."""
     weights: str | None = None
     warnings: list[str] = field(default_factory=list)
@@ -131,7 +130,6 @@ def inspect(resolved: Resolved, around: Surroundings, standing: Standing, *, for
     gpus = visible_gpus(around.machine.gpus, environ)
     found.refusals = refusals(resolved, gpus, environ)
     _inspect_data(found, around.tell, force=force)
-    _inspect_staging(found, force=force)
     _inspect_weights(found, around.folder, standing)
     _inspect_continuity(found, standing)
     if resolved.config.guard.on_vram == "restart":
@@ -277,39 +275,9 @@ def _inspect_data(found: Preflight, tell: Callable[[str], None], *, force: bool)
         hint = f"--data DATA.yaml, `stage{stage}.data` in sainet.yaml, or --set stage{stage}.data=DATA.yaml"
         found.open_questions.append(UsageError(f"stage {stage} has no data", hint=hint))
         return
-    try:
-        found.source = read_source(config.data)
-        found.data = data_plan(found.source, config.schedule.classes, skip_bad_images=force)
-        counts = check_labels(found.source, cache_folder() / "labels", tell)
-    except SainetError as error:
-        found.errors.append(error)
-    else:
-        _judge_labels(found, found.source.yaml, counts, force=force)
+    from sainet.run.data import inspect_data  # a plan without data is not to wait for what reads them
 
-
-def _judge_labels(found: Preflight, yaml: Path, counts: Sequence[Count], *, force: bool) -> None:
-    """Show what the labels have wrong, and refuse what would be left out in silence."""
-    if counts:
-        found.warnings.append(findings_text(yaml, counts))
-    dropped = [count for count in counts if count.drops]
-    if not dropped:
-        return
-    listed = ", ".join(f"{count.count} {count.kind}" for count in dropped)
-    message = f"images that Ultralytics would silently leave out: {listed}; {dropped[0].message}"
-    hint = f"`sainet data clean {quote(str(yaml))} OUT` mends them; --force trains without them"
-    if force:
-        found.forced.append(Problem(message, dropped[0].where, hint))
-    else:
-        found.errors.append(DataError(message, where=dropped[0].where, hint=hint))
-
-
-def _inspect_staging(found: Preflight, *, force: bool) -> None:
-    if found.source is None:
-        return
-    try:
-        found.staging = planned_staging(found.source, found.resolved.config, skip=force)
-    except SainetError as error:
-        found.errors.append(error)
+    inspect_data(found, config.data, tell, force=force)
 
 
 def _inspect_weights(found: Preflight, folder: Path, standing: Standing) -> None:
