@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sainet.data.stage.record import held
 from sainet.data.stage.staging import Staged
 from sainet.errors import Interrupted
-from sainet.protocol import DataStaged, Event, PhaseStarted, Warned, append_event
+from sainet.protocol import DataStaged, Event, PhaseStarted, Stage, Warned, append_event
 from sainet.run.attempt import View
 from sainet.run.preflight import Preflight
 from sainet.run.signals import Caught
@@ -36,40 +36,55 @@ def staged_data(
         with held(found.source.yaml.parent):  # the data that are named may be a staged set themselves
             yield found
         return
-    says = {"stage": found.resolved.stage, "attempt": len(record.attempts) + 1}
-    told = 0
+    telling = _Telling(found.resolved.stage, len(record.attempts) + 1, folder, view, caught, tell)
+    view.handle(PhaseStarted(stage=telling.stage, attempt=telling.attempt, phase="staging the data"))
+    force, reserve = found.data.skip_bad_images, _reserve(found)
+    with held_staged(found.staging, reserve, force=force, on_progress=telling.progress, tell=telling.done) as staged:
+        yield replace(found, data=data_in(staged, found.staging.survey, found.data))
 
-    def on_progress(done: int, total: int) -> None:
-        nonlocal told
-        if caught.number is not None:
+
+@dataclass
+class _Telling:
+    """What is told of a staging, and whether it goes on."""
+
+    stage: Stage
+    attempt: int
+    folder: RunFolder
+    view: View
+    caught: Caught
+    tell: Callable[[str], None]
+    _told: int = 0
+    """Of `_REPORTS`."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Raises `Interrupted` when somebody has asked to stop."""
+        if self.caught.number is not None:
             message = f"asked to stop while {done} of {total} images were staged"
-            raise Interrupted(message, signal_number=caught.number, hint="the same command goes on from there")
-        if (quarter := _REPORTS * done // max(1, total)) > told:
-            told = quarter
-            tell(f"staged {done} of {total} images")
+            hint = "the same command goes on from there"
+            raise Interrupted(message, signal_number=self.caught.number, hint=hint)
+        if (quarter := _REPORTS * done // max(1, total)) > self._told:
+            self._told = quarter
+            self.tell(f"staged {done} of {total} images")
 
-    def say(staged: Staged) -> None:
+    def done(self, staged: Staged) -> None:
+        """Write down where the images are, and show it."""
+        record, says = staged.record, {"stage": self.stage, "attempt": self.attempt}
         event = DataStaged(
             **says,
             place=staged.place,
-            format=staged.record.format,
-            images=staged.record.images,
-            bytes=staged.record.page_bytes,
-            seconds=staged.record.took_s if staged.is_new else 0.0,
+            format=record.format,
+            images=record.images,
+            bytes=record.page_bytes,
+            seconds=record.took_s if staged.is_new else 0.0,
             reused=not staged.is_new,
         )
-        tell_all(event)
-        if left_out := staged.record.skipped:
-            tell_all(Warned(**says, message=f"{left_out} images cannot be read and are left out"))
+        self._say(event)
+        if record.skipped:
+            self._say(Warned(**says, message=f"{record.skipped} images cannot be read and are left out"))
 
-    def tell_all(event: Event) -> None:
-        append_event(folder.events, event)
-        view.handle(event)
-
-    view.handle(PhaseStarted(**says, phase="staging the data"))
-    force, reserve = found.data.skip_bad_images, _reserve(found)
-    with held_staged(found.staging, reserve, force=force, on_progress=on_progress, tell=say) as staged:
-        yield replace(found, data=data_in(staged, found.staging.survey, found.data))
+    def _say(self, event: Event) -> None:
+        append_event(self.folder.events, event)
+        self.view.handle(event)
 
 
 def _reserve(found: Preflight) -> Reserve:
