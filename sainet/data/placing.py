@@ -5,13 +5,15 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sainet.files import storage_error
 
 __all__ = ["How", "place", "write"]
 
+T = TypeVar("T")
 How = Literal["link", "copy"]
 """`link`: one file under two names, where both are on one file system. `copy`: a file of its own."""
 
@@ -23,13 +25,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _AT_ONCE = 1 << 20
 
 
-def place(source: str, target: str, how: How) -> None:
+def place(source: str, target: str, how: How, data: bytes | None = None) -> How:
     """Put the contents of the file `source` at `target`, over whatever is there; a link to a file counts as the file.
 
     What cannot be linked is copied; a copy shares its blocks where the file system can. The folder of `target` exists.
+    `data` are the contents where they were read already. Returns how it was done.
     Raises `StorageError` when the disk is full, `OSError` when `source` cannot be read.
     """
-    _as_a_whole(target, lambda temporary: _link_or_copy(source, temporary, how))
+    return _as_a_whole(target, lambda temporary: _link_or_copy(source, temporary, how, data))
 
 
 def write(target: str, data: bytes) -> None:
@@ -37,14 +40,14 @@ def write(target: str, data: bytes) -> None:
     _as_a_whole(target, lambda temporary: _write(temporary, data))
 
 
-def _as_a_whole(target: str, make: Callable[[str], None]) -> None:
+def _as_a_whole(target: str, make: Callable[[str], T]) -> T:
     folder, name = os.path.split(target)
     # Paths as text all through: a `Path` for each costs more than the calls. One name, so that a kill leaves at most
     # one behind, and shorter than what file systems allow.
     temporary = f"{folder}/.{name[-200:]}.tmp"
     try:
         _gone(temporary)  # or it would be written through a link into the original
-        make(temporary)
+        made = make(temporary)
         os.replace(temporary, target)  # noqa: PTH105
         _gone(temporary)  # of two names of one file, renaming takes none away
     except OSError as error:
@@ -52,9 +55,10 @@ def _as_a_whole(target: str, make: Callable[[str], None]) -> None:
         if error.errno in _FULL or error.filename in {None, temporary}:
             raise storage_error(error, Path(target)) from error
         raise
+    return made
 
 
-def _link_or_copy(source: str, temporary: str, how: How) -> None:
+def _link_or_copy(source: str, temporary: str, how: How, data: bytes | None) -> How:
     real = os.path.realpath(source)  # a link to a file is no file of its own
     if how == "link":
         try:
@@ -63,16 +67,17 @@ def _link_or_copy(source: str, temporary: str, how: How) -> None:
             if error.errno not in _CANNOT_LINK:
                 raise
         else:
-            return
-    _copy(real, temporary)
+            return "link"
+    _copy(real, temporary, data)
+    return "copy"
 
 
-def _copy(source: str, target: str) -> None:
+def _copy(source: str, target: str, data: bytes | None) -> None:
     with open(source, "rb", buffering=0) as read, open(target, "wb", buffering=0) as written:  # noqa: PTH123
         try:
             fcntl.ioctl(written, _FICLONE, read.fileno())
         except OSError:
-            shutil.copyfileobj(read, written, _AT_ONCE)
+            shutil.copyfileobj(read if data is None else BytesIO(data), written, _AT_ONCE)
 
 
 def _write(target: str, data: bytes) -> None:
