@@ -1,13 +1,12 @@
 """`sainet data check`: what a training would drop, change or learn wrongly, before it does."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sainet.cli.options import Json
+from sainet.cli.progress import progress
 from sainet.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from sainet.data.check.summary import Checked
 
 _SHOWN = 3
-_REPORTS = 4
-"""How many lines of progress a log gets."""
 
 
 def check(
@@ -43,7 +40,7 @@ def check(
 
     from sainet.data.check.checking import check_data
 
-    with _progress() as on_progress:
+    with progress("checking", "checked") as on_progress:
         checked = check_data(data, labels_only=labels_only, on_progress=on_progress)
     if report is not None:
         _write_report(checked, report)
@@ -55,42 +52,6 @@ def check(
             where=checked.yaml,
             hint="mend them; --json lists all, --report FILE.html shows them" if report is None else f"see {report}",
         )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Shows (done, total): a bar with the rate and the time left on a terminal, a few lines in a log."""
-    from sainet.cli.output import stderr
-
-    if not stderr().is_terminal:
-        yield _Lines()
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as progress:
-        task = progress.add_task("checking", total=None, rate="")
-
-        def update(done: int, total: int) -> None:
-            speed = progress.tasks[0].speed
-            progress.update(task, completed=done, total=total, rate=f"{speed:,.0f} images/s" if speed else "")
-
-        yield update
-
-
-class _Lines:
-    """A line of progress for every quarter of the images."""
-
-    def __init__(self) -> None:
-        self._told = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        from sainet.cli.output import note
-
-        quarter = _REPORTS * done // total
-        if quarter > self._told:
-            self._told = quarter
-            note(f"checked {done} of {total} images")
 
 
 def _write_report(checked: "Checked", report: Path) -> None:
