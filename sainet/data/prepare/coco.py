@@ -62,7 +62,7 @@ class Coco:
             elif piece.key == "categories":
                 self.categories[int(piece.value["id"])] = str(piece.value["name"])
             elif piece.key in {"licenses", "info"}:
-                self._add_licence(piece.value)
+                self._add_licence(piece.key, piece.value)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             message = f"an element of `{piece.key}` is not as in COCO files: {what}"
@@ -85,11 +85,11 @@ class Coco:
         self._classes.append(int(value["category_id"]))
         self._boxes.extend(box)
 
-    def _add_licence(self, value: Any) -> None:
-        if isinstance(value, dict):
-            for key in ("license", "licence", "name", "url"):
-                if isinstance(value.get(key), str) and (key.startswith("licen") or "name" in value):
-                    self.licences.append(value[key])
+    def _add_licence(self, of: str, value: Any) -> None:
+        keys = ("license", "licence") if of == "info" else ("name", "url")
+        said = [value.get(key) for key in keys] if isinstance(value, dict) else []
+        if texts := [text for text in said if text and isinstance(text, str)]:
+            self.licences.append(", ".join(texts))
 
     def close(self, notes: Notes) -> None:
         """Give each box to its image; those without one go into `notes`. Raises `DataError` for an id used twice."""

@@ -99,7 +99,7 @@ def _read_names(shard: Shard, names: PathList, ids: dict[int, str]) -> None:
         said = ", ".join(f"{class_id} (first in {shown})" for class_id, shown in sorted(ids.items()))
         raise DataError(
             f"more than one class: {said}",
-            where=_first_other(shard, table["annotations"], next(iter(ids))),
+            where=_first_other(shard, table["annotations"], _PUBLISHED_ID if _PUBLISHED_ID in ids else next(iter(ids))),
             hint="PyroSDIS has smoke alone, as class 1 in every row; which of these is smoke cannot be known",
         )
 
