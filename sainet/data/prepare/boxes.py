@@ -6,7 +6,6 @@ and size as shares of the image.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sainet.data.prepare.notes import Notes
@@ -47,11 +46,10 @@ class Sized(NamedTuple):
     height: int
 
 
-@dataclass
-class Said:
+class Said(NamedTuple):
     """What an annotation says of an image. `declared` is None where the boxes are shares of the image."""
 
-    boxes: list[Box] = field(default_factory=list)
+    boxes: Sequence[Box]
     declared: Sized | None = None
     where: str = ""
 

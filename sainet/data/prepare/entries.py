@@ -27,8 +27,7 @@ class Written(NamedTuple):
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An image of the set to be: its split and its name there, and where it comes from.
 
     `says` is None where there is no annotation, and for a `Cell`, which has its own.

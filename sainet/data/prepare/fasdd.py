@@ -10,7 +10,7 @@ from sainet.data.prepare.entries import Entry, Facts, Release, Written
 from sainet.data.prepare.find import Form, Found
 from sainet.data.prepare.licence import licence_of
 from sainet.data.prepare.listed import claims_by_files
-from sainet.data.prepare.match import Named, base_of
+from sainet.data.prepare.match import base_of, stem_of
 from sainet.data.prepare.notes import Notes
 from sainet.data.prepare.read import said_of
 from sainet.data.prepare.splits import split_of
@@ -94,7 +94,7 @@ def read_fasdd(found: Found, form: Form | None, *, splits_needed: bool) -> Fasdd
 
 
 def _claim_by_cocos(found: Found, claims: Claims, notes: Notes) -> Iterator[Coco]:
-    tree, images = found.tree, Named(found.tree, found.images, base_of)
+    tree = found.tree
     for place, index in enumerate(found.cocos):
         shown, name = tree.shown(index), tree.name(index)
         with tree.open(index) as stream:
@@ -102,8 +102,8 @@ def _claim_by_cocos(found: Found, claims: Claims, notes: Notes) -> Iterator[Coco
         _check_categories(coco)
         split = split_of(name)
         for number, wanted in enumerate(coco.files):
-            image = images.best(base_of(wanted), wanted, name, split)
-            if image is None:
+            image = found.by_stem.best(stem_of(wanted), wanted, name, split)
+            if image is None or base_of(tree.name(image)).lower() != base_of(wanted).lower():
                 notes.add("image-absent", f"{shown}: {wanted}")
             else:
                 own = split or split_of(wanted, folders_only=True) or split_of(tree.name(image), folders_only=True)

@@ -16,7 +16,7 @@ __all__ = ["claims_by_files"]
 
 def claims_by_files(found: Found, labels: Sequence[int], claims: Claims, notes: Notes) -> None:
     """Claim every image that a list names or that lies in a folder of a split, with its file of `labels`, or -1."""
-    tree, by_stem = found.tree, Named(found.tree, labels, stem_of)
+    tree, by_stem, folders = found.tree, Named(found.tree, labels, stem_of), set[str]()
     images, splits = _by_lists(found, notes) if found.lists else _by_folders(found)
     for image, split in zip(images, splits, strict=True):
         name = tree.name(image)
@@ -25,23 +25,21 @@ def claims_by_files(found: Found, labels: Sequence[int], claims: Claims, notes: 
             split = split_of(tree.name(label), folders_only=True)
         if label is None:
             notes.add("label-missing", tree.shown(image))
+        else:
+            folders.add(tree.name(label).rpartition("/")[0])
         claims.add(image, split, -1 if label is None else label)
-    _note_orphans(found, labels, notes)
+    _note_orphans(found, labels, folders, notes)
 
 
 def _by_lists(found: Found, notes: Notes) -> tuple["array[int]", list[str | None]]:
     """The images that lists name, by paths, by names or by names without suffix; each once for a split."""
-    tree, by_base, by_stem = (
-        found.tree,
-        Named(found.tree, found.images, base_of),
-        Named(found.tree, found.images, stem_of),
-    )
+    tree = found.tree
     images, splits, seen = array("q"), list[str | None](), set[tuple[int, str | None]]()
     for index in found.lists:
         name, shown = tree.name(index), tree.shown(index)
         split = split_of(base_of(name))
         for number, line in enumerate(listed_names(tree.read(index)), start=1):
-            image = _listed(line, name, split, by_base, by_stem)
+            image = _listed(line, name, split, found)
             if image is None:
                 notes.add("image-absent", f"{shown}: entry {number}: {line}")
             elif (image, split) not in seen:
@@ -51,13 +49,11 @@ def _by_lists(found: Found, notes: Notes) -> tuple["array[int]", list[str | None
     return images, splits
 
 
-def _listed(line: str, beside: str, split: str | None, by_base: Named, by_stem: Named) -> int | None:
+def _listed(line: str, beside: str, split: str | None, found: Found) -> int | None:
     """VOC's lists of one class have a number behind the name."""
     for text in (line, line.split()[0]):
         base = base_of(text)
-        image = by_base.best(base, text, beside, split)
-        if image is None:
-            image = by_stem.best(stem_of(base) if is_image(base) else base, text, beside, split)
+        image = found.by_stem.best(stem_of(base) if is_image(base) else base, text, beside, split)
         if image is not None:
             return image
     return None
@@ -67,8 +63,9 @@ def _by_folders(found: Found) -> tuple["array[int]", list[str | None]]:
     return found.images, [split_of(found.tree.name(image), folders_only=True) for image in found.images]
 
 
-def _note_orphans(found: Found, labels: Sequence[int], notes: Notes) -> None:
-    by_stem = Named(found.tree, found.images, stem_of)
+def _note_orphans(found: Found, labels: Sequence[int], folders: set[str], notes: Notes) -> None:
+    """Files that no image has, in folders where others have one: a readme lies elsewhere."""
     for label in labels:
-        if not by_stem.all(stem_of(found.tree.name(label))):
+        name = found.tree.name(label)
+        if name.rpartition("/")[0] in folders and not found.by_stem.all(stem_of(name)):
             notes.add("label-orphan", found.tree.shown(label))

@@ -51,7 +51,8 @@ class Named:
     def best(self, key: str, wanted: str, beside: str, split: str | None) -> int | None:
         """Of the files that have this key the one that is meant, most likely.
 
-        That ends as `wanted` does, lies in a folder of that split, or lies nearest to the file `beside`.
+        The reasons, strongest first: its name is that of `wanted`; its path ends as `wanted` does; it lies in a folder
+        of that split; it lies near the file `beside`.
         """
         found = self.all(key)
         if len(found) < 2:
@@ -60,9 +61,9 @@ class Named:
         return max(found, key=lambda index: _fit(names[index], wanted, beside, split))
 
 
-def _fit(name: str, wanted: str, beside: str, split: str | None) -> tuple[bool, bool, int]:
-    ends = f"/{name}".endswith(f"/{wanted}") and "/" in wanted
-    return ends, split_of(name, folders_only=True) == split, _shared(name, beside)
+def _fit(name: str, wanted: str, beside: str, split: str | None) -> tuple[bool, bool, bool, int]:
+    ends = f"/{name}".endswith(f"/{wanted}")
+    return base_of(name) == base_of(wanted), ends, split_of(name, folders_only=True) == split, _shared(name, beside)
 
 
 def _shared(one: str, other: str) -> int:

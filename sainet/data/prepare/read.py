@@ -40,7 +40,7 @@ def images_of(entries: Sequence[Entry], names: dict[int, str], notes: Notes) -> 
 def said_of(entry: Entry, names: dict[int, str], notes: Notes) -> Said | None:
     """What is said of an image that is no `Cell`; nothing is the same as no boxes."""
     if entry.says is None or isinstance(entry.says, Said):
-        return entry.says or Said()
+        return entry.says or Said(())
     data, shown = read_place(entry.says.place), entry.says.shown
     return read_yolo(data, names, shown, notes) if entry.says.form == "yolo" else read_voc(data, shown, notes)
 

@@ -2,6 +2,7 @@
 
 import os
 from array import array
+from collections.abc import Iterator
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -67,6 +68,10 @@ class Tree:
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        """All names."""
+        return iter(self._names)
 
     def name(self, index: int) -> str:
         """The path within the tree."""

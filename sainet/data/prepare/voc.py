@@ -22,10 +22,9 @@ def read_voc(data: bytes, where: str, notes: Notes) -> Said | None:
         notes.add("label-unreadable", f"{where}:{error.position[0]}: {error}")
         return None
     size = [_number(root.findtext(f"size/{side}")) or 0 for side in ("width", "height")]
-    said = Said(declared=Sized(*map(int, size)), where=where)
-    for number, thing in enumerate(root.iter("object"), start=1):
-        _read_object(thing, f"{where}: object {number}", said, notes)
-    return said
+    objects = enumerate(root.iter("object"), start=1)
+    boxes = [box for number, thing in objects if (box := _read_object(thing, f"{where}: object {number}", notes))]
+    return Said(boxes, Sized(*map(int, size)), where)
 
 
 def looks_like_voc(data: bytes) -> bool:
@@ -33,14 +32,14 @@ def looks_like_voc(data: bytes) -> bool:
     return b"<annotation" in data
 
 
-def _read_object(thing: Any, where: str, said: Said, notes: Notes) -> None:
+def _read_object(thing: Any, where: str, notes: Notes) -> Box | None:
     name = (thing.findtext("name") or "").strip()
     edges = [_number(thing.findtext(f"bndbox/{edge}")) for edge in _EDGES]
     left, top, right, bottom = edges
     if not name or left is None or top is None or right is None or bottom is None:
         notes.add("row-unreadable", f"{where}: no class or no box")
-        return
-    said.boxes.append(Box(name, left, top, right, bottom, where))
+        return None
+    return Box(name, left, top, right, bottom, where)
 
 
 def _number(text: str | None) -> float | None:

@@ -6,12 +6,12 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sainet.data.check.picture import upright_size
 from sainet.data.placing import How, place, write
 from sainet.data.prepare.boxes import Row, Said, counts, label_rows, label_text
 from sainet.data.prepare.entries import Entry
 from sainet.data.prepare.notes import Notes
 from sainet.data.prepare.read import Image, images_of
+from sainet.data.prepare.sizes import size_of
 from sainet.data.prepare.tree import Place
 
 __all__ = ["DATE", "Job", "Part", "rows_of", "write_part"]
@@ -57,7 +57,7 @@ def rows_of(said: Said, data: bytes, ids: Mapping[str, int], notes: Notes) -> li
     """The rows of an image's label file; its size is read where the boxes are in pixels."""
     size = None
     if said.declared is not None:
-        size = upright_size(data)
+        size = size_of(data)
         if size is None:
             notes.add("image-unreadable", said.where)
     return label_rows(said, size, ids, notes)
@@ -67,10 +67,10 @@ def _put(image: Image, boxes: Sequence[Row], job: Job) -> bool:
     """Write both files; whether the image was linked."""
     entry, stem = image.entry, image.entry.name.rpartition(".")[0]
     target = f"{job.folder}/images/{entry.split}/{entry.name}"
-    write(f"{job.folder}/labels/{entry.split}/{stem}.txt", label_text(boxes).encode())
+    write(f"{job.folder}/labels/{entry.split}/{stem}.txt", label_text(boxes).encode(), at_once=True)
     if isinstance(entry.image, Place) and entry.image.member is None:
-        return place(entry.image.path, target, job.how, image.data) == "link"
-    write(target, image.data)
+        return place(entry.image.path, target, job.how, image.data, at_once=True) == "link"
+    write(target, image.data, at_once=True)
     return False
 
 
