@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from data_check_cases import encoded, picture
 
 from sainet.data.check.paths import label_path
 from sainet.data.check.rows import read_labels
@@ -14,7 +15,6 @@ from sainet.data.prepare.backgrounds import read_backgrounds
 from sainet.data.prepare.entries import Release
 from sainet.data.prepare.fasdd import FASDD
 from sainet.data.prepare.preparing import Options, Prepared, prepare
-from tests.data_check_cases import encoded, picture
 
 SIZE = (64, 48)
 """Width and height of the images of a made release."""

@@ -6,13 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from PIL import Image
-
-from sainet.data.check.checking import check_data
-from sainet.data.prepare.fasdd import FASDD
-from sainet.data.prepare.pyrosdis import PYROSDIS
-from sainet.errors import DataError
-from tests.data_prepare_cases import (
+from data_prepare_cases import (
     FIRE,
     SMOKE,
     FasddRelease,
@@ -26,6 +20,12 @@ from tests.data_prepare_cases import (
     shards,
     zipped,
 )
+from PIL import Image
+
+from sainet.data.check.checking import check_data
+from sainet.data.prepare.fasdd import FASDD
+from sainet.data.prepare.pyrosdis import PYROSDIS
+from sainet.errors import DataError
 
 
 def test_real_images_get_the_same_boxes_from_coco_from_yolo_and_from_voc(shared_data: Path, tmp_path: Path) -> None:

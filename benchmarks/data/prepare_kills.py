@@ -57,7 +57,7 @@ def kill_all(root: Path, kills: int, images: int, chance: random.Random) -> int:
     for number in range(kills):
         request, one = requests[number % 3], alone[number % 3]
         folder = root / f"killed-{number}"
-        was = kill_once(request, folder, moment(one, number // 3 % 3, chance))
+        was = kill_once(request, folder, moment(one, (number + number // 3) % 3, chance))
         again = subprocess.run(command(request, folder), capture_output=True, text=True, check=False)
         wrong = differences(one.files, contents(folder)) if again.returncode == 0 else [again.stderr]
         differing += bool(wrong)
