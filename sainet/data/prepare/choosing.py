@@ -39,7 +39,7 @@ class Selection:
 
     def __init__(self, published: Published) -> None:
         self._published = published
-        self._kept = array("q", range(len(published)))
+        self._kept = array("I", range(len(published)))
         self._splits: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self.dropped: Counter[str] = Counter()
@@ -85,7 +85,7 @@ class Selection:
             dropped = backgrounds.dropped(without, others, self._published.name)
             self.dropped[split] = len(dropped)
             out |= dropped
-        self._kept = array("q", (index for index in self._kept if index not in out))
+        self._kept = array("I", (index for index in self._kept if index not in out))
 
     def name_all(self) -> None:
         """Give other names where they would collide."""

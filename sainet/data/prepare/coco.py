@@ -21,6 +21,7 @@ _HINT = "does the file come from the publisher?"
 class Coco:
     """What a COCO file says: the images in its order, and for each its boxes.
 
+    `files`: the paths of the images; may be emptied when they are no longer needed.
     `licences`: what its `licenses` and its `info` say of the licence.
     """
 
@@ -30,12 +31,11 @@ class Coco:
         self.licences: list[str] = []
         self.categories: dict[int, str] = {}
         self._ids = array("q")
-        self._sizes = array("l")
+        self._sizes = array("i")
         self._owners = array("q")
-        self._classes = array("q")
+        self._classes = array("i")
         self._boxes = array("d")
-        self._order: array[int] = array("q")
-        self._firsts: array[int] = array("q")
+        self._firsts: array[int] = array("I")
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -44,7 +44,7 @@ class Coco:
         """Of the image with this number, from 0 in the order of the file."""
         where = f"{self.where}: image id {self._ids[number]}"
         width, height = self._sizes[2 * number : 2 * number + 2]
-        boxes = [self._box(one, where) for one in self._order[self._firsts[number] : self._firsts[number + 1]]]
+        boxes = [self._box(one, where) for one in range(*self._firsts[number : number + 2])]
         return Said(boxes, Sized(width, height), where)
 
     def _box(self, one: int, where: str) -> Box:
@@ -92,7 +92,10 @@ class Coco:
             self.licences.append(", ".join(texts))
 
     def close(self, notes: Notes) -> None:
-        """Give each box to its image; those without one go into `notes`. Raises `DataError` for an id used twice."""
+        """Put the boxes in the order of the images; those without one go into `notes`.
+
+        Raises `DataError` for an id used twice.
+        """
         import numpy as np
 
         ids, owners = np.asarray(self._ids, dtype=np.int64), np.asarray(self._owners, dtype=np.int64)
@@ -108,16 +111,17 @@ class Coco:
         images = np.full(len(owners), len(ids))
         images[inside] = by_id[places[inside]]
         order = np.argsort(images, kind="stable")
-        self._order = array("q", order.astype(np.int64).tobytes())
         firsts = np.searchsorted(images[order], np.arange(len(ids) + 1))
-        self._firsts = array("q", firsts.astype(np.int64).tobytes())
+        self._firsts = array("I", firsts.astype(np.uint32).tobytes())
+        self._boxes = array("d", np.asarray(self._boxes).reshape(-1, 4)[order].tobytes())
+        self._classes = array("i", np.asarray(self._classes)[order].tobytes())
+        self._owners = array("q")
 
 
 def read_coco(stream: IO[bytes], where: str, notes: Notes) -> Coco:
     """Read a COCO file. Raises `DataError` with `where` and the line for what is none."""
-    coco, seen = Coco(where), set[str]()
+    coco = Coco(where)
     for piece in pieces(stream, where):
-        seen.add(piece.key)
         coco.add(piece)
     if not len(coco):
         raise DataError("a COCO file without images", where=where, hint=_HINT)

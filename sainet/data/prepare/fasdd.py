@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sainet.data.check.named import classes_named
+from sainet.data.check.paths import PathList
 from sainet.data.prepare.boxes import Said
 from sainet.data.prepare.claims import Claims
 from sainet.data.prepare.coco import Coco, read_coco
@@ -33,7 +34,7 @@ class Fasdd:
 
     def __init__(self, found: Found, form: Form, claims: Claims, cocos: list[Coco], notes: Notes) -> None:
         self.notes = notes
-        self._found, self._form, self._claims, self._cocos = found, form, claims, cocos
+        self._tree, self._form, self._claims, self._cocos = found.tree, form, claims, cocos
         others = tuple(other for other in found.forms if other != form)
         licence = [*licence_of(found.tree), *dict.fromkeys(line for coco in cocos for line in coco.licences)]
         self.facts = Facts(form, others, _class_names(found) if form == "yolo" else {}, licence)
@@ -45,21 +46,22 @@ class Fasdd:
         return self._claims.split(index)
 
     def name(self, index: int) -> str:
-        return base_of(self._found.tree.name(self._claims.images[index]))
+        return base_of(self._tree.name(self._claims.images[index]))
 
     def part(self, index: int) -> int:
         return index // _TOGETHER
 
     def entry(self, index: int, split: str, name: str) -> Entry:
         image = self._claims.images[index]
-        tree = self._found.tree
+        tree = self._tree
         return Entry(split, name, tree.name(image), tree.place(image), self._says(self._claims.annotations[index]))
 
     def _says(self, annotation: int) -> Said | Written | None:
         if self._form == "coco":
             return self._cocos[annotation // _MANY].said(annotation % _MANY)
-        tree = self._found.tree
-        return Written(tree.place(annotation), self._form, tree.shown(annotation)) if annotation >= 0 else None
+        if annotation < 0:
+            return None
+        return Written(self._tree.place(annotation), self._form, self._tree.shown(annotation))
 
 
 def read_fasdd(found: Found, form: Form | None, *, splits_needed: bool) -> Fasdd:
@@ -108,6 +110,7 @@ def _claim_by_cocos(found: Found, claims: Claims, notes: Notes) -> Iterator[Coco
             else:
                 own = split or split_of(wanted, folders_only=True) or split_of(tree.name(image), folders_only=True)
                 claims.add(image, own, place * _MANY + number)
+        coco.files = PathList()
         yield coco
 
 

@@ -72,7 +72,7 @@ def find(tree: Tree) -> Found:
 
 def _by_kind(tree: Tree) -> dict[str, "array[int]"]:
     """The files of a tree by their suffixes, and, by their names, what may be lists of images or of classes."""
-    kinds = {kind: array("q") for kind in ("image", "json", "txt", "xml", "list", "classes", "other")}
+    kinds = {kind: array("I") for kind in ("image", "json", "txt", "xml", "list", "classes", "other")}
     for index, name in enumerate(tree):
         base = base_of(name).lower()
         suffix = base.rpartition(".")[2]

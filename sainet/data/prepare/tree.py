@@ -52,7 +52,7 @@ class Tree:
         self._base = root.parent if root.is_file() else root
         self._names = PathList()
         self._archive_of = array("H")
-        self._member_of = array("q")
+        self._member_of = array("I")
         self._archives: list[str] = []
         self._members: list[array[int]] = []
         self._state = sha256()
@@ -120,10 +120,13 @@ class Tree:
         self._archive_of.append(archive)
         self._member_of.append(member)
 
-    def _note(self, name: str, entry: "os.DirEntry[str] | os.PathLike[str] | None") -> None:
+    def _note(self, name: str, entry: "os.DirEntry[str] | Path | None") -> None:
         self._state.update(os.fsencode(name) + b"\0")
-        if entry is not None and os.path.exists(entry):  # noqa: PTH110 - a link to nowhere has no size
-            status = os.stat(entry)  # noqa: PTH116
+        if entry is not None:
+            try:
+                status = entry.stat()
+            except OSError:  # a link to nowhere
+                return
             self._state.update(b"%d %d\0" % (status.st_size, status.st_mtime_ns))
 
     def _add_archive(self, path: str, name: str) -> None:
