@@ -12,7 +12,7 @@ from sainet.data.check.checking import check_data
 from sainet.data.prepare.fasdd import FASDD
 from sainet.data.prepare.pyrosdis import PYROSDIS
 from sainet.data.prepare.regroup import Scenes, assign
-from sainet.errors import UsageError
+from sainet.errors import DataError, UsageError
 
 LEAKS = {"leak-file", "leak-copy", "leak-similar", "leak-camera"}
 
@@ -65,6 +65,22 @@ def test_the_same_backgrounds_stay_whatever_the_form(many: FasddRelease, tmp_pat
 def test_other_words_for_backgrounds_are_refused(text: str, many: FasddRelease, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not keep, drop or ratio=SHARE"):
         prepared(many.root, tmp_path / "set", backgrounds=text)
+
+
+def test_a_split_that_would_lose_all_of_its_images_is_refused_where_it_is_needed(tmp_path: Path) -> None:
+    splits: dict[str, dict[str, list[Box]]] = {"train": {"a.jpg": [FIRE]}, "val": {"b.jpg": []}, "test": {"c.jpg": []}}
+    release = FasddRelease(tmp_path / "fasdd", splits).coco()
+    with pytest.raises(DataError, match="no images are left of the split val"):
+        prepared(release.root, tmp_path / "set", backgrounds="drop", within="all")
+    splits["val"] = {"b.jpg": [FIRE]}
+    done = prepared(release.coco().root, tmp_path / "other", backgrounds="drop", within="all")
+    assert done.summary["splits"]["test"] == {
+        "images": 0,
+        "backgrounds": 0,
+        "backgrounds_left_out": 1,
+        "boxes": {"fire": 0, "smoke": 0},
+    }
+    assert "test:" not in (tmp_path / "other" / "data.yaml").read_text(encoding="utf-8")
 
 
 def leaky(root: Path) -> FasddRelease:

@@ -77,7 +77,7 @@ class Selection:
             )
 
     def drop_backgrounds(self, looks: Looks, backgrounds: Backgrounds) -> None:
-        """Leave images without a box out."""
+        """Leave images without a box out. Raises `DataError` when nothing would be left to train or validate with."""
         out: set[int] = set()
         for split in backgrounds.splits:
             without = [index for index in self._kept if self.split(index) == split and not looks.boxes[index]]
@@ -86,6 +86,9 @@ class Selection:
             self.dropped[split] = len(dropped)
             out |= dropped
         self._kept = array("I", (index for index in self._kept if index not in out))
+        if missing := [split for split in ("train", "val") if split not in self.splits()]:
+            message = f"no images are left of the split {missing[0]}: none of them has a box"
+            raise DataError(message, hint="keep backgrounds, or leave them out of the training only")
 
     def name_all(self) -> None:
         """Give other names where they would collide."""

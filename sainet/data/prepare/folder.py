@@ -76,6 +76,6 @@ def _yaml(summary: Mapping[str, Any], classes: Sequence[str]) -> str:
     kind = "parquet" if summary["annotations"] == "parquet" else f"{summary['annotations'].upper()} annotations"
     lines = [f"# Made by `sainet data prepare {summary['release']}` from {kind}. Paths are relative to this file."]
     lines += [f"# Licence, as the source says: {' '.join(line.split())}" for line in summary["licence"]]
-    lines += [f"{split}: images/{split}" for split in summary["splits"]]
+    lines += [f"{split}: images/{split}" for split, counts in summary["splits"].items() if counts["images"]]
     lines += ["names:", *(f"  {label}: {name}" for label, name in enumerate(classes))]
     return "\n".join(lines) + "\n"

@@ -32,19 +32,17 @@ class Tally:
         self._notes.merge(result["notes"])
         self._linked += result["linked"]
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Those that have images."""
-        return tuple(split for split in SPLITS if split in self._splits)
-
     def as_dict(self, selection: Selection, facts: Facts) -> dict[str, Any]:
         """What `--json` prints."""
         images = sum(counts[0] for counts in self._splits.values())
+        none = [0] * (2 + len(self._release.classes))
+        counts = {split: self._splits.get(split, none) for split in SPLITS}
+        splits = [split for split in SPLITS if split in self._splits or selection.dropped[split]]
         return {
             "release": self._release.name,
             "annotations": facts.form,
             "other_annotations": list(facts.others),
-            "splits": {split: self._split(self._splits[split], selection.dropped[split]) for split in self.splits},
+            "splits": {split: self._split(counts[split], selection.dropped[split]) for split in splits},
             "linked": self._linked,
             "written": images - self._linked,
             "notes": self._notes.as_dict(),
