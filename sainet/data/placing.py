@@ -27,6 +27,8 @@ _CANNOT_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSU
 """Another file system, one without links, too many of them, or somebody else's file (fs.protected_hardlinks)."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _AT_ONCE = 1 << 20
+_NO_CLONES: set[tuple[str, str]] = set()
+"""Folders between which no blocks can be shared: to ask for each file takes as long as to write it."""
 
 
 def place(source: str, target: str, how: How, data: bytes | None = None, *, at_once: bool = False) -> How:
@@ -77,29 +79,31 @@ def _as_a_whole(target: str, make: Callable[[str], T]) -> T:
     return made
 
 
-def _link_or_copy(source: str, temporary: str, how: How, data: bytes | None) -> How:
-    real = os.path.realpath(source) if os.path.islink(source) else source  # noqa: PTH114 - a link is no file of its own
+def _link_or_copy(source: str, target: str, how: How, data: bytes | None) -> How:
     if how == "link":
         try:
-            os.link(real, temporary)
+            # A link to a file is no file of its own.
+            os.link(os.path.realpath(source) if os.path.islink(source) else source, target)  # noqa: PTH114
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
                 raise
         else:
             return "link"
-    _copy(real, temporary, data)
+    _copy(source, target, data)
     return "copy"
 
 
 def _copy(source: str, target: str, data: bytes | None) -> None:
+    folders = os.path.dirname(source), os.path.dirname(target)  # noqa: PTH120
+    if data is not None and folders in _NO_CLONES:
+        _write(target, data)
+        return
     with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as written:  # noqa: PTH123
         try:
             fcntl.ioctl(written, _FICLONE, read.fileno())
         except OSError:
-            if data is None:
-                shutil.copyfileobj(read, written, _AT_ONCE)
-            else:
-                written.write(data)
+            _NO_CLONES.add(folders)
+            shutil.copyfileobj(read, written, _AT_ONCE)
 
 
 def _write(target: str, data: bytes) -> None:
