@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import DiskMaker
 
 from sainet.data.placing import How, place, write
 from sainet.errors import StorageError
@@ -91,3 +92,34 @@ def test_names_as_long_as_they_may_be_are_placed(source: Path, tmp_path: Path) -
     target = tmp_path / ("a" * 251 + ".jpg")
     place(str(source), str(target), "link")
     assert target.samefile(source)
+
+
+@pytest.mark.parametrize("how", ["link", "copy"])
+def test_at_once_it_comes_to_the_same_also_over_half_a_file(source: Path, tmp_path: Path, how: How) -> None:
+    data = source.read_bytes()
+    for before in (None, b"half", data):
+        target = tmp_path / f"target-{before is None}-{len(before or b'')}"
+        if before is not None:
+            target.write_bytes(before)
+        assert place(str(source), str(target), how, data, at_once=True) == how
+        assert target.samefile(source) == (how == "link")
+        assert target.read_bytes() == source.read_bytes() == data
+        write(str(tmp_path / "label"), b"0 0.5", at_once=True)
+        write(str(tmp_path / "label"), b"0", at_once=True)
+        assert (tmp_path / "label").read_bytes() == b"0"
+    assert not [name for name in files(tmp_path) if name.startswith(".")]
+
+
+def test_at_once_over_a_link_the_original_stays_as_it_is(source: Path, tmp_path: Path) -> None:
+    data = source.read_bytes()
+    place(str(source), str(tmp_path / "target"), "link", at_once=True)
+    write(str(tmp_path / "target"), b"other", at_once=True)
+    assert source.read_bytes() == data
+    assert (tmp_path / "target").read_bytes() == b"other"
+
+
+def test_at_once_a_full_disk_leaves_no_half_of_a_file(small_disk: DiskMaker) -> None:
+    target = small_disk("1m") / "target"
+    with pytest.raises(StorageError, match="no space left"):
+        write(str(target), os.urandom(3 << 20), at_once=True)
+    assert not target.exists()

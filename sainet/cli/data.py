@@ -1,14 +1,13 @@
 """`sainet data`: the data sets that training reads."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sainet.cli import data_check, data_clean, data_stage
+from sainet.cli import data_check, data_clean, data_prepare, data_stage
+from sainet.cli.progress import progress
 from sainet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make and look after the data sets that training reads.", no_args_is_help=True)
 
-_REPORTS = 4
-"""How many lines of progress a log gets."""
-
+app.add_typer(data_prepare.app, name="prepare")
 app.command("check")(data_check.check)
 app.command("clean")(data_clean.clean)
 app.command("stage")(data_stage.stage)
@@ -43,7 +40,7 @@ def demo(
     from sainet.cli.output import note
     from sainet.data.demo import write_demo
 
-    with _progress() as on_image:
+    with progress("rendering", "rendered") as on_image:
         summary = write_demo(directory, train=train, val=val, width=width, height=height, seed=seed, on_image=on_image)
     if not summary.created:
         note(f"{directory} holds this demo set already; it was left as it is.")
@@ -62,27 +59,6 @@ def _quoted(path: Path) -> str:
     from shlex import quote
 
     return quote(str(path))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Shows (done, total): a bar on a terminal, a few lines in a log."""
-    from sainet.cli.output import note, stderr
-
-    if not stderr().is_terminal:
-        yield lambda done, total: _note_progress(note, done, total)
-        return
-    from rich.progress import Progress
-
-    with Progress(console=stderr(), transient=True) as progress:
-        task = progress.add_task("rendering", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _note_progress(note: Callable[[str], None], done: int, total: int) -> None:
-    step = -(-total // _REPORTS)
-    if done % step == 0 or done == total:
-        note(f"rendered {done} of {total} images")
 
 
 def _print_summary(summary: "DemoSummary", *, as_json: bool) -> None:

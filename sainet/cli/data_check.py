@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sainet.cli.options import Json
+from sainet.cli.progress import progress
 from sainet.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def check(
     if report is not None and not report.absolute().parent.is_dir():
         raise UsageError(f"no such folder: {report.absolute().parent}", where="--report", hint="make it first")
 
-    from sainet.cli.progress import progress
     from sainet.data.check.checking import check_data
 
     with progress("checking", "checked") as on_progress:

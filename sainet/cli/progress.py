@@ -1,4 +1,4 @@
-"""How far a long work is: a bar with the rate and the time left on a terminal, a few lines in a log."""
+"""How far a long work on images is: a bar on a terminal, a few lines in a log."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _REPORTS = 4
 
 @contextmanager
 def progress(doing: str, done: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows (images done, of how many), in words such as `checking` and `checked`."""
+    """Shows (done, total), on a terminal with the rate and the time left; the words are as in checking, checked."""
     from sainet.cli.output import stderr
 
     if not stderr().is_terminal:
@@ -23,9 +23,9 @@ def progress(doing: str, done: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, TimeRemainingColumn(), console=stderr(), transient=True) as bar:
         task = bar.add_task(doing, total=None, rate="")
 
-        def update(done: int, total: int) -> None:
+        def update(count: int, total: int) -> None:
             speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} images/s" if speed else "")
+            bar.update(task, completed=count, total=total, rate=f"{speed:,.0f} images/s" if speed else "")
 
         yield update
 
@@ -33,14 +33,13 @@ def progress(doing: str, done: str) -> Iterator[Callable[[int, int], None]]:
 class _Lines:
     """A line of progress for every quarter of the images."""
 
-    def __init__(self, done: str) -> None:
-        self._done = done
-        self._told = 0
+    def __init__(self, verb: str) -> None:
+        self._verb, self._told = verb, 0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, count: int, total: int) -> None:
         from sainet.cli.output import note
 
-        quarter = _REPORTS * done // total
+        quarter = _REPORTS * count // total
         if quarter > self._told:
             self._told = quarter
-            note(f"{self._done} {done} of {total} images")
+            note(f"{self._verb} {count} of {total} images")

@@ -14,11 +14,11 @@ from sainet.data.check.twins import KEPT_IN, Everything, digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["alike", "same_camera"]
+__all__ = ["LOOK_BITS", "WINDOW_S", "alike", "dated", "same_camera", "set_bits", "telling"]
 
 _DATED = re.compile(r"(?P<camera>.+?)[_-](?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)")
-_WINDOW_S = 30 * 60
-_BITS = 2
+WINDOW_S = 30 * 60
+LOOK_BITS = 2
 """Of 64, which two looks of one picture may differ in."""
 _NEIGHBOURS = 4
 
@@ -28,7 +28,7 @@ def alike(every: Everything, looks: "array[int]") -> Iterator[Finding]:
     import numpy as np
 
     values, splits = np.asarray(looks, dtype=np.uint64), every.split_numbers()
-    values = np.where(_telling(values), values, 0)
+    values = np.where(telling(values), values, 0)
     best: dict[int, int] = {}
     for one, two in (*_equal(every, values), *_near(values, splits)):
         kept, other = sorted((one, two), key=every.rank)
@@ -55,19 +55,19 @@ def _near(values: "NDArray[Any]", splits: "NDArray[Any]") -> Iterator[tuple[int,
         order = np.argsort(turned, kind="stable")
         for distance in range(1, _NEIGHBOURS + 1):
             one, two = order[:-distance], order[distance:]
-            differing = _set_bits(values[one] ^ values[two])
-            near = (differing <= _BITS) & (splits[one] != splits[two]) & (values[one] != 0) & (values[two] != 0)
+            differing = set_bits(values[one] ^ values[two])
+            near = (differing <= LOOK_BITS) & (splits[one] != splits[two]) & (values[one] != 0) & (values[two] != 0)
             yield from zip(one[near].tolist(), two[near].tolist(), strict=True)
 
 
-def _telling(values: "NDArray[Any]") -> "NDArray[Any]":
+def telling(values: "NDArray[Any]") -> "NDArray[Any]":
     """A look of which some bits are set and some are not: a plain sky looks like any other."""
-    bits = _set_bits(values)
+    bits = set_bits(values)
     within: NDArray[Any] = (bits >= 12) & (bits <= 52)
     return within
 
 
-def _set_bits(values: "NDArray[Any]") -> "NDArray[Any]":
+def set_bits(values: "NDArray[Any]") -> "NDArray[Any]":
     """How many bits of each are set."""
     import numpy as np
 
@@ -78,7 +78,7 @@ def _set_bits(values: "NDArray[Any]") -> "NDArray[Any]":
 def _look_alikes(every: Everything, best: dict[int, int]) -> Iterator[Finding]:
     for other, kept in best.items():
         path, first = every.path(other), every.path(kept)
-        if path == first or (_dated(path) and _dated(first)) or digest(path) == digest(first):
+        if path == first or (dated(path) and dated(first)) or digest(path) == digest(first):
             continue
         yield Finding("leak-similar", path, f"looks like {first} in {every.split_of(kept)}", image=path)
 
@@ -96,8 +96,8 @@ def same_camera(splits: Sequence[Images]) -> Iterator[Finding]:
     by_camera: dict[str, list[_Shot]] = {}
     for place, images in enumerate(splits):
         for index, path in enumerate(images.paths):
-            if dated := _dated(path):
-                by_camera.setdefault(dated[0], []).append(_Shot(dated[1], place, index))
+            if named := dated(path):
+                by_camera.setdefault(named[0], []).append(_Shot(named[1], place, index))
     rank = [KEPT_IN.index(images.split) for images in splits]
     for shots in by_camera.values():
         for other, kept in _nearest(sorted(shots), rank).items():
@@ -115,13 +115,13 @@ def _nearest(shots: list[_Shot], rank: list[int]) -> dict[_Shot, _Shot]:
             near = [kept for kept in last.values() if rank[kept.place] < rank[shot.place]]
             near += [nearest[shot]] if shot in nearest else []
             kept = min(near, key=lambda kept: abs(kept.time_s - shot.time_s), default=None)
-            if kept is not None and abs(kept.time_s - shot.time_s) <= _WINDOW_S:
+            if kept is not None and abs(kept.time_s - shot.time_s) <= WINDOW_S:
                 nearest[shot] = kept
             last[shot.place] = shot
     return nearest
 
 
-def _dated(path: str) -> tuple[str, float] | None:
+def dated(path: str) -> tuple[str, float] | None:
     """The camera and the time of an image, in seconds, where its name has both."""
     match = _DATED.match(path.rpartition("/")[2])
     seconds = _seconds(match["date"]) if match else None

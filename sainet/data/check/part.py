@@ -1,7 +1,6 @@
 """Checking some images and their label files: what each worker process does, a part of the set at a time."""
 
 import os
-import re
 import warnings
 from array import array
 from collections import Counter
@@ -10,20 +9,12 @@ from dataclasses import dataclass, field
 
 from sainet.data.check.boxes import tiny_trouble
 from sainet.data.check.kinds import Finding
+from sainet.data.check.named import classes_named
 from sainet.data.check.paths import label_path
 from sainet.data.check.picture import Picture, look_at
 from sainet.data.check.rows import Labels, Trouble, read_labels
 
 __all__ = ["Part", "Seen", "check_part"]
-
-_NAMED = re.compile(r"(bothFireAndSmoke|neitherFireNorSmoke|fire|smoke)_CV\d")
-"""FASDD's file names say what is to be seen."""
-_SAID = {
-    "bothFireAndSmoke": frozenset({"fire", "smoke"}),
-    "neitherFireNorSmoke": frozenset[str](),
-    "fire": frozenset({"fire"}),
-    "smoke": frozenset({"smoke"}),
-}
 
 
 @dataclass(frozen=True)
@@ -124,10 +115,10 @@ def _tiny(labels: Labels, picture: Picture) -> Iterator[Trouble]:
 
 def _compare_with_name(image: str, path: str, labels: Labels, names: Sequence[str], seen: Seen) -> None:
     """FASDD's file names against the classes of the boxes."""
-    match = _NAMED.match(os.path.basename(image))  # noqa: PTH119
-    if match is None:
+    named = classes_named(os.path.basename(image))  # noqa: PTH119
+    if named is None:
         return
-    said = _SAID[match[1]] & set(names)
+    said = named & set(names)
     found = {names[row.label] for row in labels.rows if 0 <= row.label < len(names)}
     if len(said) == 1:
         seen.named += 1

@@ -1,8 +1,10 @@
 """Where labels lie; many paths in little memory; finding those of many numbers that are there more than once."""
 
 import os
+import sys
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PathList", "label_path", "path_key", "repeated"]
 
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+"""As `os.fsdecode` has them, which asks again each time."""
 _IMAGES, _LABELS = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
 
 
@@ -36,12 +40,17 @@ class PathList:
     def __getitem__(self, index: int) -> str:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        name = os.fsdecode(bytes(self._names[self._ends[index] : self._ends[index + 1]]))
+        name = self._names[self._ends[index] : self._ends[index + 1]].decode(_ENCODING, _ERRORS)
         folder = self._folders[self._folder_of[index]]
         return f"{folder}/{name}" if folder else name
 
     def __iter__(self) -> Iterator[str]:
-        return (self[index] for index in range(len(self)))
+        start = 0
+        for number, end in zip(self._folder_of, islice(self._ends, 1, None), strict=True):
+            name = self._names[start:end].decode(_ENCODING, _ERRORS)
+            folder = self._folders[number]
+            yield f"{folder}/{name}" if folder else name
+            start = end
 
 
 def label_path(image: str) -> str:

@@ -12,7 +12,7 @@ from sainet.geometry import Shape
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Picture", "look_at"]
+__all__ = ["Picture", "look_at", "look_at_bytes", "upright_size"]
 
 _ORIENTATION = 0x0112
 _LYING = frozenset({5, 6, 7, 8})
@@ -75,9 +75,25 @@ def look_at(path: str) -> Picture:
     except OSError as error:
         picture.add("image-absent", _absence(path, error))
         return picture
-    picture.key = _key(data)
+    return look_at_bytes(data, path)
+
+
+def look_at_bytes(data: bytes, path: str) -> Picture:
+    """The same for the contents of an image; `path` is its name."""
+    picture = Picture(key=_key(data))
     _decode(data, path, picture)
     return picture
+
+
+def upright_size(data: bytes) -> Shape | None:
+    """Height and width as the training reads it, by the head alone; None where that is of no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return (image.width, image.height) if _orientation(image) in _LYING else (image.height, image.width)
+    except Exception:  # Pillow's plugins raise all kinds
+        return None
 
 
 def _absence(path: str, error: OSError) -> str:

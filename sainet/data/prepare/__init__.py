@@ -1,0 +1,1 @@
+"""From the published layouts of FASDD and PyroSDIS to Ultralytics' layout."""
