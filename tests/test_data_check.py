@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,29 @@ def test_every_image_near_one_of_the_validation_is_told_with_the_nearest(folder:
         str(train[3]): f"4 min from {val[1]} in val",
         str(train[4]): f"30 min from {val[1]} in val",
     }
+
+
+def test_camera_and_time_of_a_manifest_are_believed_before_those_of_a_name(folder: Folder) -> None:
+    import polars as pl
+
+    shots = {
+        "images/val/val1.jpg": ("north", datetime(2024, 1, 15, 12, 0)),
+        "images/train/train1.jpg": ("north", datetime(2024, 1, 15, 12, 20)),
+        "images/train/train2.jpg": ("north", datetime(2024, 1, 15, 12, 40)),
+        "images/train/train3.jpg": ("south", datetime(2024, 1, 15, 12, 0)),
+        "images/train/train4.jpg": (None, None),
+    }
+    cameras, dates = zip(*shots.values(), strict=True)
+    table = pl.DataFrame({"file": list(shots), "camera": cameras, "date": dates, "more": 1})
+    table.write_parquet(folder.root / "manifest.parquet")
+    (leak,) = check(folder).findings
+    assert (leak.kind, leak.file) == ("leak-camera", str(folder.image("train", "train1")))
+    assert leak.message == f"20 min from {folder.image('val', 'val1')} in val"
+    for other in (table.drop("date"), table.with_columns(date=pl.lit("noon"))):
+        other.write_parquet(folder.root / "manifest.parquet")
+        assert check(folder).findings == []
+    (folder.root / "manifest.parquet").write_bytes(b"no parquet")
+    assert check(folder).findings == []
 
 
 def test_labels_of_images_that_a_list_leaves_out_are_no_orphans(folder: Folder) -> None:

@@ -1,11 +1,10 @@
 """Images of two splits that show the same: that look alike, or that one camera took within half an hour."""
 
-import re
 from array import array
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sainet.data.check.cameras import Cameras
 from sainet.data.check.kinds import Finding
 from sainet.data.check.paths import repeated
 from sainet.data.check.places import Images
@@ -14,16 +13,15 @@ from sainet.data.check.twins import KEPT_IN, Everything, digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LOOK_BITS", "WINDOW_S", "alike", "dated", "same_camera", "set_bits", "telling"]
+__all__ = ["LOOK_BITS", "WINDOW_S", "alike", "same_camera", "set_bits", "telling"]
 
-_DATED = re.compile(r"(?P<camera>.+?)[_-](?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)")
 WINDOW_S = 30 * 60
 LOOK_BITS = 2
 """Of 64, which two looks of one picture may differ in."""
 _NEIGHBOURS = 4
 
 
-def alike(every: Everything, looks: "array[int]") -> Iterator[Finding]:
+def alike(every: Everything, looks: "array[int]", cameras: Cameras) -> Iterator[Finding]:
     """Images of two splits that look alike; where cameras are fixed, the camera and the time say it better."""
     import numpy as np
 
@@ -33,7 +31,7 @@ def alike(every: Everything, looks: "array[int]") -> Iterator[Finding]:
     for one, two in (*_equal(every, values), *_near(values, splits)):
         kept, other = sorted((one, two), key=every.rank)
         best.setdefault(other, kept)
-    yield from _look_alikes(every, best)
+    yield from _look_alikes(every, best, cameras)
 
 
 def _equal(every: Everything, values: "NDArray[Any]") -> Iterator[tuple[int, int]]:
@@ -75,10 +73,10 @@ def set_bits(values: "NDArray[Any]") -> "NDArray[Any]":
     return counts
 
 
-def _look_alikes(every: Everything, best: dict[int, int]) -> Iterator[Finding]:
+def _look_alikes(every: Everything, best: dict[int, int], cameras: Cameras) -> Iterator[Finding]:
     for other, kept in best.items():
         path, first = every.path(other), every.path(kept)
-        if path == first or (dated(path) and dated(first)) or digest(path) == digest(first):
+        if path == first or (cameras.shot(path) and cameras.shot(first)) or digest(path) == digest(first):
             continue
         yield Finding("leak-similar", path, f"looks like {first} in {every.split_of(kept)}", image=path)
 
@@ -91,13 +89,13 @@ class _Shot(NamedTuple):
     number: int
 
 
-def same_camera(splits: Sequence[Images]) -> Iterator[Finding]:
-    """Images of one camera in two splits that were taken within half an hour, by their names."""
+def same_camera(splits: Sequence[Images], cameras: Cameras) -> Iterator[Finding]:
+    """Images of one camera in two splits that were taken within half an hour."""
     by_camera: dict[str, list[_Shot]] = {}
     for place, images in enumerate(splits):
         for index, path in enumerate(images.paths):
-            if named := dated(path):
-                by_camera.setdefault(named[0], []).append(_Shot(named[1], place, index))
+            if shot := cameras.shot(path):
+                by_camera.setdefault(shot.camera, []).append(_Shot(shot.time_s, place, index))
     rank = [KEPT_IN.index(images.split) for images in splits]
     for shots in by_camera.values():
         for other, kept in _nearest(sorted(shots), rank).items():
@@ -119,17 +117,3 @@ def _nearest(shots: list[_Shot], rank: list[int]) -> dict[_Shot, _Shot]:
                 nearest[shot] = kept
             last[shot.place] = shot
     return nearest
-
-
-def dated(path: str) -> tuple[str, float] | None:
-    """The camera and the time of an image, in seconds, where its name has both."""
-    match = _DATED.match(path.rpartition("/")[2])
-    seconds = _seconds(match["date"]) if match else None
-    return (match["camera"], seconds) if match and seconds is not None else None
-
-
-def _seconds(date: str) -> float | None:
-    try:
-        return datetime.strptime(date, "%Y-%m-%dT%H-%M-%S").timestamp()
-    except ValueError:  # a thirteenth month
-        return None

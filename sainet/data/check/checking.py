@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sainet.data.check.alike import alike, same_camera
 from sainet.data.check.around import around_the_labels, images_twice
+from sainet.data.check.cameras import Cameras
 from sainet.data.check.kinds import KINDS, Finding
 from sainet.data.check.part import Part, Seen, check_part
 from sainet.data.check.places import Images, find_images
@@ -100,10 +101,10 @@ def _parts(images: Images, names: Sequence[str], labels_only: bool) -> Iterator[
 
 def _of_the_whole(source: DataSource, splits: Sequence[Images], seen: dict[str, Seen]) -> Iterator[Finding]:
     """What no single image shows."""
-    every = Everything(splits)
+    every, cameras = Everything(splits), Cameras.of_set(source.yaml)
     yield from names_twice(every, splits)
     yield from around_the_labels(splits)
-    yield from same_camera(splits)
+    yield from same_camera(splits, cameras)
     for images in splits:
         yield from images_twice(images, seen[images.split].missing)
         yield from _of_a_split(source, images.split, seen[images.split])
@@ -112,7 +113,7 @@ def _of_the_whole(source: DataSource, splits: Sequence[Images], seen: dict[str, 
         keys += one.keys
         looks += one.looks
     yield from copies(every, keys)
-    yield from alike(every, looks)
+    yield from alike(every, looks, cameras)
 
 
 def _of_a_split(source: DataSource, split: str, seen: Seen) -> Iterator[Finding]:

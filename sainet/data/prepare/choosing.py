@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from sainet.data.check.alike import dated
+from sainet.data.check.cameras import dated
 from sainet.data.prepare.backgrounds import Backgrounds
 from sainet.data.prepare.entries import Entry, Published
 from sainet.data.prepare.naming import renamed

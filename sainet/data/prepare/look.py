@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sainet.data.check.alike import dated
+from sainet.data.check.cameras import dated
 from sainet.data.check.picture import look_at_bytes
 from sainet.data.prepare.entries import Entry
 from sainet.data.prepare.notes import Notes
