@@ -202,3 +202,20 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert again.returncode == 0, again.stderr
     assert len(list((tmp_path / "set" / "images").rglob("*.jpg"))) == 1500
     assert not (tmp_path / "set" / JOURNAL).exists()
+
+
+def test_what_a_worker_cannot_read_is_told_as_by_one_process_and_it_goes_on_when_mended(tmp_path: Path) -> None:
+    """So many images that other processes work on them."""
+    source = prepare_kills.make_release(tmp_path / "fasdd", 300)
+    image = source / "images" / "bothFireAndSmoke_CV000200.jpg"
+    data = image.read_bytes()
+    image.unlink()
+    image.symlink_to("gone")
+    failed = sainet("data", "prepare", "fasdd", source, tmp_path / "set", cwd=tmp_path)
+    assert failed.returncode == 5
+    assert failed.stderr.splitlines()[-1] == f"error: {image}: cannot be read: No such file or directory"
+    image.unlink()
+    image.write_bytes(data)
+    done = sainet("data", "prepare", "fasdd", source, tmp_path / "set", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "set" / "images").rglob("*.jpg"))) == 300

@@ -78,7 +78,7 @@ class Coco:
 
     def _add_box(self, value: Any) -> None:
         # Without a box: of the whole image, or a mask alone.
-        box = [math.nan] * 4 if value.get("bbox") is None else [float(number) for number in value["bbox"]]
+        box = value.get("bbox") or [math.nan] * 4
         if len(box) != 4:
             raise ValueError(f"`bbox` has {len(box)} numbers")
         self._owners.append(int(value["image_id"]))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from sainet.data.prepare.coco import looks_like_coco
 from sainet.data.prepare.match import Named, base_of, stem_of
-from sainet.data.prepare.splits import split_of
+from sainet.data.prepare.splits import SPLITS, split_of
 from sainet.data.prepare.tree import Tree, is_image
 from sainet.data.prepare.voc import looks_like_voc
 from sainet.data.prepare.yolo import listed_names, looks_like_labels
@@ -80,7 +80,7 @@ def _by_kind(tree: Tree) -> dict[str, "array[int]"]:
             kinds["image"].append(index)
         elif base in _CLASS_FILES:
             kinds["classes"].append(index)
-        elif suffix == "txt" and split_of(base):
+        elif suffix == "txt" and any(split in base for split in SPLITS) and split_of(base):
             kinds["list"].append(index)
         else:
             kinds[suffix if suffix in kinds else "other"].append(index)

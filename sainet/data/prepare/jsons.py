@@ -11,7 +11,8 @@ from sainet.errors import DataError
 __all__ = ["Piece", "pieces"]
 
 _AT_ONCE = 1 << 18
-_BLANKS = re.compile(r"[ \t\r\n]*")
+_BLANK = " \t\r\n"
+_BLANKS = re.compile(rf"[{_BLANK}]*")
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -83,6 +84,9 @@ class _Reader:
 
     def _next(self) -> str:
         """The next character that is no blank; '' at the end."""
+        mark = self._text[self._at : self._at + 1]
+        if mark and mark not in _BLANK:
+            return mark
         while True:
             match = _BLANKS.match(self._text, self._at)
             self._at = match.end() if match else self._at
