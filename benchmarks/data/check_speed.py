@@ -20,15 +20,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import psutil
+from benchmarks.data.kills import SAINET
+from benchmarks.data.rss import flat
 
 LABELS, WHOLE, MEMORY = 1.0, 0.9, 1.2
-_SAMPLE_S = 0.02
 
 _CHECK = """
 import sys, time
@@ -96,7 +95,7 @@ def main() -> None:
                 "labels", options.rounds, lambda: took(_ULTRALYTICS, root, many, str(root)), _labels(root, many), LABELS
             ),
             told("whole", options.rounds, lambda: took(_DECODE, root, usual), _whole(root, usual), WHOLE),
-            told_of_memory(root, few, many),
+            flat(*([*SAINET, "data", "check", str(yaml), "--json"] for yaml in (few, many)), limit=MEMORY),
         ]
     sys.exit(0 if all(holds) else 1)
 
@@ -164,36 +163,6 @@ def told(what: str, rounds: int, theirs: Callable[[], float], ours: Callable[[],
     shown = ", ".join(f"{one:.2f}" for one in ratios)
     print(f"{what:<8} {ratio:6.2f} times as fast ({shown}), limit {limit}", flush=True)
     return ratio >= limit
-
-
-def told_of_memory(root: Path, few: Path, many: Path) -> bool:
-    peaks = [_peak_bytes(root, yaml) for yaml in (few, many)]
-    ratio = peaks[1] / peaks[0]
-    mib = " and ".join(f"{peak / 2**20:.0f}" for peak in peaks)
-    print(f"{'memory':<8} {ratio:6.2f} times the RSS of a tenth of the files ({mib} MiB), limit {MEMORY}", flush=True)
-    return ratio <= MEMORY
-
-
-def _peak_bytes(root: Path, yaml: Path) -> int:
-    """The largest sum of the RSS of the command and of what it starts."""
-    command = [sys.executable, "-m", "sainet", "data", "check", str(yaml), "--json"]
-    with (root / "out.json").open("wb") as out:
-        process = psutil.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, _rss_bytes(process))
-            time.sleep(_SAMPLE_S)
-    return peak
-
-
-def _rss_bytes(process: psutil.Process) -> int:
-    total = 0
-    try:
-        for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
-    except psutil.NoSuchProcess:  # it ended meanwhile
-        pass
-    return total
 
 
 if __name__ == "__main__":

@@ -31,10 +31,9 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import psutil
+from benchmarks.data.rss import flat
 
 SPEED, MEMORY = 1.0, 1.2
-_SAMPLE_S = 0.02
 _SIZE = (240, 180)
 _NUMBERS = itertools.count()
 
@@ -58,7 +57,7 @@ def main() -> None:
             {"tools": lambda: tools(root, many), "images": lambda: tools(root, many / "images")},
             {"copy": copy, "link": link},
         )
-        holds &= told_of_memory(root, few, many, options.annotations)
+        holds &= flat(*(_command(release, _new(root), options.annotations) for release in (few, many)), limit=MEMORY)
     sys.exit(0 if holds else 1)
 
 
@@ -180,36 +179,6 @@ def told(rounds: int, theirs: dict[str, Callable[[], float]], ours: dict[str, Ca
 
 def _ratio(theirs: list[float], ours: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(theirs, ours, strict=True))
-
-
-def told_of_memory(root: Path, few: Path, many: Path, annotations: str) -> bool:
-    peaks = [_peak_bytes(root, release, annotations) for release in (few, many)]
-    ratio = peaks[1] / peaks[0]
-    mib = " and ".join(f"{peak / 2**20:.0f}" for peak in peaks)
-    print(f"{'memory':<8} {ratio:6.2f} times the RSS of a tenth of the files ({mib} MiB), limit {MEMORY}", flush=True)
-    return ratio <= MEMORY
-
-
-def _peak_bytes(root: Path, release: Path, annotations: str) -> int:
-    """The largest sum of the RSS of the command and of what it starts."""
-    command, peak = _command(release, _new(root), annotations), 0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        peak = max(peak, _rss_bytes(process))
-        time.sleep(_SAMPLE_S)
-    if process.returncode:
-        sys.exit(f"ended with {process.returncode}: {' '.join(command)}")
-    return peak
-
-
-def _rss_bytes(process: psutil.Process) -> int:
-    total = 0
-    try:
-        for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
-    except psutil.NoSuchProcess:  # it ended meanwhile
-        pass
-    return total
 
 
 if __name__ == "__main__":

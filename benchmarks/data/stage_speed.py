@@ -15,7 +15,6 @@ a limit is broken.
 """
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -24,13 +23,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
+from benchmarks.data.rss import flat
 from benchmarks.data.stage_set import make_set
 from sainet.hardware.cpu import usable_cpus
 
 STAGING, MEMORY = 1.0, 1.2
-_SAMPLE_S = 0.02
 _SHM = Path("/dev/shm")
 
 
@@ -45,7 +42,10 @@ def main() -> None:
         few = make_set(Path(folder) / "few", options.files // 10)
         mib = sum(path.stat().st_size for path in many.parent.rglob("*.*")) / 2**20
         print(f"{options.files} images and as many label files, {mib:.0f} MiB; {usable_cpus()} cores", flush=True)
-        holds = [told_of_speed(many, Path(target), options.rounds), told_of_memory(few, many, Path(target))]
+        holds = [
+            told_of_speed(many, Path(target), options.rounds),
+            flat(*(command(yaml, Path(target) / yaml.parent.name) for yaml in (few, many)), limit=MEMORY),
+        ]
     sys.exit(0 if all(holds) else 1)
 
 
@@ -93,36 +93,6 @@ def stage(yaml: Path, place: Path) -> tuple[float, float]:
 
 def command(yaml: Path, place: Path) -> list[str]:
     return [sys.executable, "-m", "sainet", "data", "stage", str(yaml), "--to", str(place)]
-
-
-def told_of_memory(few: Path, many: Path, target: Path) -> bool:
-    peaks = [_peak_bytes(yaml, target / f"weighed-{yaml.parent.name}") for yaml in (few, many)]
-    ratio = peaks[1] / peaks[0]
-    mib = " and ".join(f"{peak / 2**20:.0f}" for peak in peaks)
-    print(f"memory   {ratio:6.2f} times the RSS of a tenth of the images ({mib} MiB), limit {MEMORY}", flush=True)
-    return ratio <= MEMORY
-
-
-def _peak_bytes(yaml: Path, place: Path) -> int:
-    """The largest sum of the RSS of the command and of what it starts."""
-    with Path(os.devnull).open("wb") as nowhere:
-        process = psutil.Popen(command(yaml, place), stdout=nowhere, stderr=nowhere)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, _rss_bytes(process))
-            time.sleep(_SAMPLE_S)
-    shutil.rmtree(place)
-    return peak
-
-
-def _rss_bytes(process: psutil.Process) -> int:
-    total = 0
-    try:
-        for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
-    except psutil.NoSuchProcess:  # it ended meanwhile
-        pass
-    return total
 
 
 if __name__ == "__main__":
