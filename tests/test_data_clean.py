@@ -224,7 +224,7 @@ def test_a_split_of_which_nothing_is_left_makes_no_set(folder: Folder, tmp_path:
 def test_stopped_after_any_part_it_goes_on_to_the_same_end(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sainet.data.clean.cleaning._AT_ONCE", 2)
+    monkeypatch.setattr("sainet.data.clean.cleaning.PART", 2)
     for kind in ("row-six", "image-no-end", "label-missing", "leak-copy"):
         HAZARDS[kind](folder)
     whole = cleaned_of(folder.yaml, tmp_path / "whole")
@@ -250,7 +250,7 @@ def test_stopped_after_any_part_it_goes_on_to_the_same_end(
 
 
 def test_a_set_that_changes_meanwhile_is_told(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sainet.data.clean.cleaning._AT_ONCE", 2)
+    monkeypatch.setattr("sainet.data.clean.cleaning.PART", 2)
     found = survey(str(folder.yaml), tmp_path / "out", Options(how="copy"), lambda *_: None)
     assert isinstance(found, Survey)
     with pytest.raises(DataError, match=r"(?s)train3\.jpg.*changed while it was cleaned.*clean it anew"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.data.check_speed import make_set
 from benchmarks.data.kills import SAINET, run, strike, tree
+from sainet.data.clean.cleaning import PART
 
 _ROWS = ("9 .5 .5 .1 .1", "0,.5,.5,.1,.1", "0 .5 .5 .1 .1 .9", "0 .99 .5 .1 .1", "0 .5 .5 0 .1", "1.0 .5 .5 .1 .1")
 
@@ -32,11 +33,10 @@ def main() -> None:
         yaml, out = make_set(Path(folder) / "set", options.files, size=(64, 64)), Path(folder) / "out"
         spoil(yaml.parent, chance)
         command = [*SAINET, "data", "clean", str(yaml), str(out)]
-        begins = out / ".clean.jsonl"
-        whole_s = run(command, begins)
-        reference = tree(out)
+        run(command)
+        reference, parts = tree(out), options.files // PART
         print(f"undisturbed: {len(reference)} files", flush=True)
-        equal = [one_strike(command, out, chance.uniform(0, whole_s), reference) for _ in range(options.strikes)]
+        equal = [one_strike(command, out, chance.randint(0, parts), reference, chance) for _ in range(options.strikes)]
     print(f"{sum(equal)} of {len(equal)} equal")
     sys.exit(0 if all(equal) else 1)
 
@@ -50,14 +50,15 @@ def spoil(root: Path, chance: random.Random) -> None:
             image.write_bytes(image.read_bytes() + b"from the camera")
 
 
-def one_strike(command: list[str], out: Path, after_s: float, reference: dict[str, str]) -> bool:
+def one_strike(command: list[str], out: Path, parts: int, reference: dict[str, str], chance: random.Random) -> bool:
+    """Kill it a little after so many parts are done, and run it again."""
     shutil.rmtree(out)
-    struck = strike(command, out / ".clean.jsonl", after_s)
+    struck = strike(command, out / ".clean.jsonl", parts, chance.uniform(0, 0.05))
     left, usable = len(tree(out)), (out / "data.yaml").exists()
-    run(command, out)
+    run(command)
     there = tree(out)
     equal = there == reference and not (struck and usable and left < len(reference))
-    what = f"killed after {after_s:5.2f} s of writing, with {left} files" if struck else "had ended"
+    what = f"killed a little after {parts:3} parts, with {left} files" if struck else "had ended"
     print(f"{what}: {'equal' if equal else 'NOT EQUAL'}", flush=True)
     return equal
 

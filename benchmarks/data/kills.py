@@ -15,28 +15,30 @@ SAINET = (sys.executable, "-m", "sainet")
 _LOOK_S = 0.001
 
 
-def run(command: Sequence[str], begins: Path) -> float:
-    """Run a command to its end; seconds from when the file `begins` was there. Ends this process when it fails."""
+def run(command: Sequence[str]) -> None:
+    """Run a command to its end. Ends this process when it fails."""
     process = _started(command)
-    began = _waited_for(begins, process)
     _, told = process.communicate()
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{told.decode()}")
-    return time.perf_counter() - began
 
 
-def strike(command: Sequence[str], begins: Path, after_s: float) -> bool:
-    """Kill a command and all its children `after_s` seconds from when the file `begins` was there.
+def strike(command: Sequence[str], journal: Path, parts: int, then_s: float) -> bool:
+    """Kill a command and all its children `then_s` seconds after so many parts are in its journal.
 
     False when it had ended by then.
     """
     process = _started(command)
-    _waited_for(begins, process)
-    time.sleep(after_s)
-    struck = process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL) if struck else None
+    while _parts(journal) < parts and process.poll() is None:
+        time.sleep(_LOOK_S)
+    try:
+        process.wait(then_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
     process.communicate()
-    return struck
+    return False
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -49,7 +51,9 @@ def _started(command: Sequence[str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def _waited_for(begins: Path, process: "subprocess.Popen[bytes]") -> float:
-    while not begins.exists() and process.poll() is None:
-        time.sleep(_LOOK_S)
-    return time.perf_counter()
+def _parts(journal: Path) -> int:
+    """How many parts a journal has, and -1 before it has a beginning."""
+    try:
+        return journal.read_bytes().count(b"\n") - 1
+    except FileNotFoundError:
+        return -1

@@ -22,9 +22,9 @@ from sainet.data.source import DataSource, read_source
 from sainet.errors import DataError, UsageError, combined
 from sainet.hardware.cpu import usable_cpus
 
-__all__ = ["Options", "Survey", "clean", "survey"]
+__all__ = ["PART", "Options", "Survey", "clean", "survey"]
 
-_AT_ONCE = 64
+PART = 64
 """Images of a part: enough to make handing it over cheap; of what a kill spoils, no more is done again."""
 _SEVERAL = 256
 """Images from which on other processes are worth starting."""
@@ -156,7 +156,7 @@ def _write(
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     for _, of_a_split in groupby(items, key=lambda item: item.split):
-        while chunk := list(islice(of_a_split, _AT_ONCE)):
+        while chunk := list(islice(of_a_split, PART)):
             yield chunk
 
 
