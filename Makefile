@@ -17,8 +17,9 @@ install: $(VENV)/.installed ## Set up .venv with sainet in it.
 
 # --- for developers
 
-test: check ## Every check and every test.
-	$(BIN)/python -m pytest
+test: check ## Every check and every test: first those that compare times, alone; then the others, two at a time.
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -117,7 +117,7 @@ def test_a_png_is_not_decoded_for_its_header(tmp_path: Path) -> None:
     """The rest of the file is missing: whoever decodes it fails."""
     path = draw(tmp_path / "cut.png", 400, 300)
     path.write_bytes(path.read_bytes()[:1000])
-    assert census._size(str(path)) == (300, 400)
+    assert census.size_of(str(path)) == (300, 400)
 
 
 def test_real_images(shared_data: Path) -> None:

@@ -152,7 +152,7 @@ def test_what_cannot_be_staged_stands_against_the_start(data: Path) -> None:
     data.with_name("train.txt").write_text("./images/train/train0.jpg\n./images/train/gone.jpg\n")
     asked = on_gpu("staging.to=shm", f"data={data}")
     (error,) = look(asked, machine(H200)).errors
-    assert "1 images are named and not there" in str(error)
+    assert "images that Ultralytics would silently leave out: 1 image-absent" in str(error)
     assert look(asked, machine(H200), force=True).errors == []
 
 

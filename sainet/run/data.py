@@ -31,8 +31,9 @@ def inspect_data(found: "Preflight", yaml: str, tell: Callable[[str], None], *, 
     else:
         _judge_labels(found, found.source.yaml, counts, force=force)
     if found.source is not None:
+        known = force or bool(found.errors)  # what is missing has been told
         try:
-            found.staging = planned_staging(found.source, config, skip=force)
+            found.staging = planned_staging(found.source, config, skip=known)
         except SainetError as error:
             found.errors.append(error)
 
