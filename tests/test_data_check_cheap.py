@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from datetime import datetime
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,23 @@ def test_what_was_found_is_believed_until_something_changes(folder: Folder, chec
     assert found[0].drops
 
 
-@pytest.mark.parametrize("what", ["label", "label of the same size", "image", "orphan", "hidden", "names"])
+@pytest.mark.parametrize(
+    "what", ["label", "label of the same size", "image", "orphan", "hidden", "names", "link", "manifest"]
+)
 def test_every_change_that_a_check_could_see_is_seen(folder: Folder, checks: Checks, what: str) -> None:
-    checks()
+    pool = folder.root / "images" / "pool.jpg"
+    shutil.move(folder.image(), pool)
+    folder.image().symlink_to(pool)
+    assert checks() == []
     before = folder.label().stat()
-    if what == "label":
+    if what == "link":
+        pool.unlink()
+    elif what == "manifest":
+        import polars as pl
+
+        files, date = [f"images/{split}/{split}1.jpg" for split in ("train", "val")], datetime(2024, 1, 15)
+        pl.DataFrame({"file": files, "camera": "a", "date": date}).write_parquet(folder.root / "manifest.parquet")
+    elif what == "label":
         folder.label().unlink()
     elif what == "label of the same size":
         folder.label().write_text("0 0.3 0.5 0.2 0.2\n9 0.7 0.5 0.3 0.3\n", encoding="utf-8")

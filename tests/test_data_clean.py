@@ -1,11 +1,13 @@
 """Cleaning: of every hazard a copy is made that has nothing wrong, with a log of what was done; the source stays."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from data_check_cases import HAZARDS, Folder, snapshot
+from data_check_cases import HAZARDS, Folder, encoded, picture, snapshot
+from PIL import Image
 
 from sainet.data.check.checking import check_data
 from sainet.data.check.kinds import KINDS
@@ -104,6 +106,10 @@ def test_what_only_a_person_can_mend_stops_it_before_anything_is_written(
         ("1 6.4 4.8 32 4.8 32 28.8", "1 0.3 0.35 0.4 0.5"),
         ("1 0 0 1.005 0", None),
         ("1 320 240 64 48", None),
+        ("1 0,5 0,5 0,25 0,25", "1 0.5 0.5 0.25 0.25"),
+        ("1, 0.5, 0.5, 0.25, 0.25", "1 0.5 0.5 0.25 0.25"),
+        ("1 0.5 0.5 2.5 0.3", None),
+        ("1 0.5 0.5 0.2 20", None),
     ],
 )
 def test_a_row_is_mended_through_all_its_troubles(folder: Folder, tmp_path: Path, row: str, mended: str | None) -> None:
@@ -187,6 +193,143 @@ def test_lists_several_folders_and_a_test_split_are_laid_out_the_same_way(folder
     assert check_data(cleaned.yaml).findings == []
 
 
+# --- one thing that leads to another
+
+
+def checked_kinds(cleaned: Cleaned) -> set[str]:
+    return {finding.kind for finding in check_data(cleaned.yaml).findings}
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\0" * 64, b"\xff\xd9from the camera", b"\xff\xd9preview: \xff\xd8..\xff\xd9 and more"]
+)
+def test_a_thumbnail_and_a_preview_have_end_markers_that_are_not_the_pictures(
+    folder: Folder, tmp_path: Path, tail: bytes
+) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a thumbnail \xff\xd9 and on"
+    data = encoded(picture("large", (640, 480)), "JPEG", exif=exif.tobytes() + encoded(picture("thumb"), "JPEG"))
+    assert data.count(b"\xff\xd9") == 2
+    folder.image().write_bytes(data[:-2] + tail)
+    with Image.open(folder.image()) as image:
+        before = image.tobytes()
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out")
+    assert checked_kinds(cleaned) == set()
+    with Image.open(tmp_path / "out" / "images" / "train" / "train3.jpg") as image:
+        assert image.tobytes() == before
+
+
+def test_images_that_become_copies_by_being_mended_leave_again_and_it_is_told(folder: Folder, tmp_path: Path) -> None:
+    same = folder.image("val", "val1").read_bytes()
+    folder.image("val", "val1").write_bytes(same + b"one")
+    folder.image("train", "train1").write_bytes(same + b"another")
+    (folder.image().parent / "tiny.gif").write_bytes(encoded(picture("tiny", (5, 5)), "GIF"))
+    shutil.copy(folder.image("val", "val2"), folder.image().parent / ".hidden.jpg")
+    shutil.copy(folder.label("val", "val2"), folder.label().parent / ".hidden.txt")
+    for out in (tmp_path / "out", tmp_path / "again"):
+        cleaned = cleaned_of(folder.yaml, out)
+        assert checked_kinds(cleaned) == set()
+        assert {path.name for path in (out / "images" / "train").iterdir()} == {
+            f"train{number}.jpg" for number in range(8) if number != 1
+        }
+        assert (cleaned.splits["train"].images, cleaned.splits["train"].boxes) == (7, {"fire": 7, "smoke": 7})
+        told = [
+            (change["kind"], Path(change["file"]).name) for change in logged(out) if "as it is now" in change["did"]
+        ]
+        assert sorted(told) == [("image-small", "tiny.png"), ("leak-copy", "hidden.jpg"), ("leak-copy", "train1.jpg")]
+
+
+def test_killed_while_what_leaves_again_is_removed_it_comes_to_the_same(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.image().parent / "tiny.gif").write_bytes(encoded(picture("tiny", (5, 5)), "GIF"))
+    cleaned_of(folder.yaml, tmp_path / "whole")
+    for name in ("check_data", "left_out", "replace_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"sainet.data.clean.afterwards.{name}", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                cleaned_of(folder.yaml, tmp_path / name)
+        cleaned_of(folder.yaml, tmp_path / name)
+    with monkeypatch.context() as patch:
+        patch.setattr("sainet.data.clean.cleaning.write_result", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cleaned_of(folder.yaml, tmp_path / "result")
+    cleaned_of(folder.yaml, tmp_path / "result")
+    whole = {name: data for name, data in files(tmp_path / "whole").items() if name != LOG}
+    for name in ("check_data", "left_out", "replace_text", "result"):
+        assert {file: data for file, data in files(tmp_path / name).items() if file != LOG} == whole
+        assert len(logged(tmp_path / name)) == len(logged(tmp_path / "whole"))
+
+
+def test_an_image_with_a_suffix_that_is_not_read_is_of_one_split_and_its_label_is_judged(
+    folder: Folder, tmp_path: Path
+) -> None:
+    for name, text in (("one", b"0 .5 .5 .1 .1\r\n\xe9"), ("two", b"0 .5 .5 .1 .1\n")):
+        (folder.image().parent / f"{name}.gif").write_bytes(encoded(picture(name), "GIF"))
+        folder.label("train", name).write_bytes(text)
+    (folder.root / "val.txt").write_text("./images/train/train7.jpg\n", encoding="utf-8")
+    folder.yaml_says("train: images/train\nval: val.txt")
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out")
+    assert checked_kinds(cleaned) == set()
+    names = {
+        split: {path.name for path in (tmp_path / "out" / "images" / split).rglob("*.*")} for split in cleaned.splits
+    }
+    assert names["val"] == {"train7.jpg"}
+    assert names["train"] == {"two.png", *(f"train{number}.jpg" for number in range(7))}
+
+
+def test_of_copies_one_stays_that_is_not_left_out_for_a_reason_of_its_own(folder: Folder, tmp_path: Path) -> None:
+    for name in ("train4", "train5"):
+        folder.image("train", name).write_bytes(folder.image().read_bytes())
+    folder.label().unlink()
+    for name in ("train4", "train5"):
+        folder.label("train", name).write_text("", encoding="utf-8")
+    cleaned_of(folder.yaml, tmp_path / "out", missing="drop")
+    names = {path.stem for path in (tmp_path / "out" / "images" / "train").iterdir()}
+    assert names == {f"train{number}" for number in range(8) if number not in {3, 5}}
+
+
+def test_a_declared_negative_and_a_copy_with_rows_that_cannot_be_read_are_told_apart(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.image("train", "train4").write_bytes(folder.image().read_bytes())
+    folder.label().write_text("", encoding="utf-8")
+    folder.label("train", "train4").write_text("0,0.5,0.5,0.2,0.2\n", encoding="utf-8")
+    assert "copy-labels" in check_data(str(folder.yaml)).by_kind()
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out")
+    assert cleaned.splits["train"].images == 6
+
+
+@pytest.mark.parametrize("row", ["0 0.5 0.5 0.1 0.1 0.9", "0,0.5,0.5,0.1,0.1"])
+def test_a_set_that_is_wholly_of_a_form_that_is_mended_is_cleaned(folder: Folder, tmp_path: Path, row: str) -> None:
+    for label in folder.root.rglob("*.txt"):
+        label.write_text(f"{row}\n{row.replace('0', '1', 1)}\n", encoding="utf-8")
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out")
+    assert cleaned.splits["train"].boxes == {"fire": 8, "smoke": 8}
+    assert checked_kinds(cleaned) == set()
+
+
+def test_names_are_exchanged_on_request_also_where_nothing_tells_that_they_are_swapped(
+    folder: Folder, tmp_path: Path
+) -> None:
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out", also=frozenset({"classes-swapped"}))
+    assert "names: {0: smoke, 1: fire}" in Path(cleaned.yaml).read_text(encoding="utf-8")
+    assert [change["did"] for change in logged(tmp_path / "out")] == ["exchanged the two names"]
+
+
+def test_a_test_split_of_which_nothing_is_left_makes_no_set_either(folder: Folder, tmp_path: Path) -> None:
+    folder.add("test", "test1", text="0 0.5 0.5 0 0.1\n1 0.5 0.5 0.1 0\n")
+    folder.yaml_says("train: images/train\nval: images/val\ntest: images/test")
+    with pytest.raises(DataError, match="of 1 test images none is left with a box"):
+        cleaned_of(folder.yaml, tmp_path / "out")
+
+
+def test_a_path_that_cannot_be_printed_does_no_harm_to_the_yaml(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "two\nlines: \udcff")
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out")
+    assert checked_kinds(cleaned) == set()
+
+
 # --- where to, and again
 
 
@@ -195,7 +338,7 @@ def test_a_folder_that_holds_something_else_is_refused(folder: Folder, tmp_path:
     (tmp_path / "out" / "thesis.tex").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="not empty"):
         cleaned_of(folder.yaml, tmp_path / "out")
-    with pytest.raises(UsageError, match="among the images"):
+    with pytest.raises(UsageError, match="lies in the set"):
         cleaned_of(folder.yaml, folder.image().parent / "clean")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
@@ -257,6 +400,20 @@ def test_a_set_that_changes_meanwhile_is_told(folder: Folder, tmp_path: Path, mo
         clean(found, lambda *_: folder.image().unlink(missing_ok=True))
     with pytest.raises(UsageError, match="begun otherwise: set was"):
         cleaned_of(folder.yaml, tmp_path / "out", how="copy")
+
+
+def test_a_source_that_has_changed_is_not_taken_for_what_was_cleaned(folder: Folder, tmp_path: Path) -> None:
+    cleaned_of(folder.yaml, tmp_path / "out")
+    folder.label().write_text("0 0.4 0.4 0.2 0.2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="not empty"):
+        cleaned_of(folder.yaml, tmp_path / "out")
+
+
+def test_a_journal_that_a_kill_at_the_very_end_has_left_goes(folder: Folder, tmp_path: Path) -> None:
+    cleaned_of(folder.yaml, tmp_path / "out")
+    (tmp_path / "out" / ".clean.jsonl").write_text("left\n", encoding="utf-8")
+    assert cleaned_of(folder.yaml, tmp_path / "out").already
+    assert not (tmp_path / "out" / ".clean.jsonl").exists()
 
 
 # --- real photographs

@@ -47,7 +47,7 @@ def _images_in(folder: str) -> Iterator[str]:
 
 
 def _label_folders(splits: Sequence[Images]) -> set[str]:
-    return {os.path.dirname(label_path(f"{folder}/a.jpg")) for images in splits for folder in images.folders}  # noqa: PTH120
+    return {os.path.dirname(label_path(f"{folder}/a.jpg")) for images in splits for folder in images.folders if folder}  # noqa: PTH120
 
 
 def _collect(folder: str, files: PathList, keys: "array[int]", seen: set[str]) -> None:

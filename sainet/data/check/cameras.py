@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Cameras", "Shot", "dated"]
+__all__ = ["MANIFEST", "Cameras", "Shot", "dated"]
 
 _DATED = re.compile(r"(?P<camera>.+?)[_-](?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)")
-_MANIFEST = "manifest.parquet"
+MANIFEST = "manifest.parquet"
 _COLUMNS = ("file", "camera", "date")
 
 
@@ -29,7 +29,7 @@ class Cameras:
     @classmethod
     def of_set(cls, yaml: Path) -> "Cameras":
         """With the manifest beside the data YAML, as `sainet data prepare` writes it; without what is none."""
-        return cls(_read(yaml.parent / _MANIFEST))
+        return cls(_read(yaml.parent / MANIFEST))
 
     def shot(self, path: str) -> Shot | None:
         """Of the image at `path`, absolute; None where neither says."""

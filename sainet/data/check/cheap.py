@@ -2,19 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from sainet import __version__
 from sainet.data.check.checking import check_data, find_splits
 from sainet.data.check.kinds import KINDS
-from sainet.data.check.paths import label_path
-from sainet.data.check.places import Images
+from sainet.data.check.state import state_of
 from sainet.data.check.summary import Checked
-from sainet.data.pool import in_threads
 from sainet.data.source import DataSource
 from sainet.errors import SainetError
 from sainet.files import replace_text
@@ -44,10 +41,10 @@ def check_labels(source: DataSource, folder: Path, tell: Callable[[str], None]) 
     """What `sainet data check --labels-only` finds, errors first.
 
     What was found is kept in `folder`, where it can be written, and believed for as long as the YAML, the names of the
-    images and the sizes and times of the label files are the same.
+    images and the sizes and times of images and label files are the same.
     """
     splits = find_splits(source)
-    state = _state_of(source, splits)
+    state = state_of(source, splits)
     kept = folder / f"{blake2b(os.fsencode(source.yaml), digest_size=12).hexdigest()}.json"
     if (known := _read(kept, state)) is not None:
         return known
@@ -70,35 +67,3 @@ def _read(kept: Path, state: str) -> list[Count] | None:
         return [Count(**count) for count in tree["counts"]] if tree["state"] == state else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _state_of(source: DataSource, splits: Sequence[Images]) -> str:
-    """Differs as soon as a check might find something else."""
-    digest = blake2b(f"{__version__} {sorted(KINDS)}".encode(), digest_size=16)
-    digest.update(source.yaml.read_bytes())
-    for images in splits:
-        digest.update(f"\n{images.split} {len(images.paths)} {len(images.findings)}".encode())
-        paths = list(images.paths)
-        for path, said in zip(paths, in_threads(_label_state, paths), strict=True):
-            digest.update(os.fsencode(path) + said)
-        for folder in sorted(_folders(images)):
-            digest.update(os.fsencode(folder) + _state(folder))
-    return digest.hexdigest()
-
-
-def _folders(images: Images) -> Iterator[str]:
-    """Those of the images and of the labels: a name that comes or goes changes their time."""
-    for folder in images.folders:
-        yield from (folder, os.path.dirname(label_path(f"{folder}/a.jpg")))  # noqa: PTH120
-
-
-def _label_state(image: str) -> bytes:
-    return _state(label_path(image))
-
-
-def _state(path: str) -> bytes:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a Path for each costs more than the call
-    except OSError:
-        return b" -\n"
-    return f" {found.st_size} {found.st_mtime_ns}\n".encode()

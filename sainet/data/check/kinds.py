@@ -34,7 +34,7 @@ _YOURS = "nothing: it is yours to decide"
 _ERRORS = (
     ("yaml", "the data YAML cannot be used", "nothing: mend it first"),
     ("image-absent", "images that are not there", "leaves the name out"),
-    ("image-ignored", "images with a suffix that is not read", "writes it as a PNG"),
+    ("image-ignored", "images with a suffix that is not read", "writes it as a PNG, or without the dot"),
     ("image-undecodable", "images that do not decode", _OUT),
     ("image-format", "images of a format that is not read", "writes it as a PNG"),
     ("image-small", "images of less than 10 pixels", _OUT),

@@ -20,6 +20,10 @@ KEPT_IN = ("test", "val", "train")
 """Of copies in two splits the one in the first of these stays: what is measured with stays as it was published."""
 
 
+_UNREAD = frozenset({"label-encoding", "row-numbers", "row-commas", "row-six", "row-columns"})
+"""Troubles with rows that are not among those that were read."""
+
+
 class Everything:
     """The images of all splits, one behind the other."""
 
@@ -109,17 +113,22 @@ def _copies(every: Everything, same: list[int]) -> Iterator[Finding]:
         path, first = every.path(other), every.path(kept)
         splits = every.split_of(other), every.split_of(kept)
         if splits[0] != splits[1]:
-            yield Finding("leak-copy", path, f"the {splits[0]} image is also {first} in {splits[1]}", image=path)
+            yield Finding(
+                "leak-copy", path, f"the {splits[0]} image is also {first} in {splits[1]}", image=path, other=first
+            )
         else:
-            yield Finding("image-copy", path, f"the same as {first}", image=path)
+            yield Finding("image-copy", path, f"the same as {first}", image=path, other=first)
         if _boxes(first) != _boxes(path):
             message = f"the same image as {first}, with other labels"
             yield Finding("copy-labels", label_path(path), message, image=path, other=first)
 
 
-def _boxes(image: str) -> list[tuple[float, ...]]:
+def _boxes(image: str) -> tuple[list[tuple[float, ...]], bytes]:
+    """What is said of an image; where rows cannot be read, only the same text says the same."""
     try:
         data = Path(label_path(image)).read_bytes()
     except OSError:
         data = b""
-    return sorted({row[1:] for row in read_labels(data, 1).rows})
+    labels = read_labels(data, 1)
+    unread = any(trouble.kind in _UNREAD for trouble in labels.troubles)
+    return sorted({row[1:] for row in labels.rows}), data if unread else b""

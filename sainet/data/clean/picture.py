@@ -30,7 +30,7 @@ SUFFIXES = {
     "WEBP": "webp",
 }
 """The suffix of each of Pillow's formats that Ultralytics reads."""
-_END = b"\xff\xd9"
+_END, _SCAN = b"\xff\xd9", b"\xda"
 
 
 def format_of(data: bytes) -> str:
@@ -42,9 +42,35 @@ def format_of(data: bytes) -> str:
 
 
 def ended(jpeg: bytes) -> bytes:
-    """The JPEG up to its last end marker, or with one behind it; its pixels stay as they are."""
-    end = jpeg.rfind(_END)
-    return jpeg + _END if end < 0 else jpeg[: end + len(_END)]
+    """The JPEG with its end marker at its end, and the same pixels. Raises what Pillow raises.
+
+    Markers may also be in a thumbnail before the picture, or in what a camera has put behind it.
+    """
+    begin = _scan(jpeg)
+    places = [place + len(_END) for place in (jpeg.find(_END, begin), jpeg.rfind(_END, begin)) if place >= 0]
+    pixels = _pixels(jpeg)
+    for end in places:
+        if _pixels(jpeg[:end]) == pixels:
+            return jpeg[:end]
+    return jpeg + _END
+
+
+def _scan(jpeg: bytes) -> int:
+    """Where the picture itself begins, behind all that is said about it (ITU T.81, annex B)."""
+    place = 2
+    while jpeg[place : place + 1] == b"\xff" and jpeg[place + 1 : place + 2] != _SCAN:
+        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+    return place
+
+
+def _pixels(jpeg: bytes) -> bytes | None:
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(jpeg)) as image:
+            return image.tobytes()
+    except OSError:  # cut too early
+        return None
 
 
 def as_png(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ from sainet.data.check.twins import KEPT_IN
 from sainet.data.clean.names import Names
 from sainet.data.source import DataSource
 
-__all__ = ["ON_REQUEST", "Change", "Item", "Missing", "Plan", "label_of"]
+__all__ = ["ON_REQUEST", "Change", "Item", "Missing", "Plan", "label_of", "left_out"]
 
 ON_REQUEST = {
     "classes-swapped": "exchanged the two names",
@@ -31,13 +31,12 @@ _IMAGE_OUT = frozenset(
         "image-undecodable",
         "image-small",
         "image-bomb",
-        "image-copy",
         "label-unreadable",
         "label-encoding",
         "copy-labels",
-        "leak-copy",
     }
 )
+_COPIES = frozenset({"image-copy", "leak-copy"})
 _IMAGE_OUT_ON_REQUEST = frozenset(kind for kind, did in ON_REQUEST.items() if did == "left the image out")
 _BESIDE = {
     "image-npy": "left them out",
@@ -84,11 +83,11 @@ class Plan:
         self._missing = missing
         self._places = {"train": source.train, "val": source.val, "test": source.test}
         self._findings = findings
-        self._out = _left_out(findings, also)
+        self._out = left_out(findings, also, missing)
         self._kinds = _kinds_by_image(findings)
-        self._ignored = [finding.file for finding in findings if finding.kind == "image-ignored"]
         self._labels_of_ignored: set[str] = set()
-        self._claimed = {finding.file: "" for finding in findings if finding.kind in {"leak-file", "image-twice"}}
+        several = {"image-ignored", "image-twice", "leak-file"}
+        self._claimed = dict.fromkeys((finding.file for finding in findings if finding.kind in several), "")
 
     def items(self, splits: Sequence[Images]) -> Iterator[Item]:
         """Every image that is kept, once, always in the same order."""
@@ -98,7 +97,7 @@ class Plan:
         self._tell_what_lies_beside()
 
     def _of_a_split(self, images: Images, names: Names) -> Iterator[Item]:
-        ignored = {path for path in self._ignored if os.path.dirname(path) in images.folders}  # noqa: PTH120
+        ignored = {finding.file for finding in images.findings if finding.kind == "image-ignored"}
         for path in sorted([*images.paths, *ignored]):
             if change := self._claim(path, images.split) or self._out.get(path):
                 self.changes.append(change)
@@ -138,16 +137,33 @@ class Plan:
         return Item(path, label, split, stem, kinds)
 
 
-def _left_out(findings: Sequence[Finding], also: frozenset[str]) -> dict[str, Change]:
-    """By path, the images that are left out, each for the first reason."""
+def left_out(findings: Sequence[Finding], also: frozenset[str], missing: Missing = "negative") -> dict[str, Change]:
+    """By path, the images that are left out, each for the first reason. Of copies one stays, if it may."""
     kinds = _IMAGE_OUT | (_IMAGE_OUT_ON_REQUEST & also)
     out: dict[str, Change] = {}
     for finding in findings:
-        if finding.kind in kinds:
+        dropped = finding.kind == "label-missing" and missing == "drop" and label_of(finding.file) is None
+        if (finding.kind in kinds or dropped) and finding.image is not None:
             for image in (finding.image, finding.other if finding.kind == "copy-labels" else None):
                 if image is not None:
-                    out.setdefault(image, Change(finding.kind, finding.file, finding.line, "left the image out"))
+                    out.setdefault(image, _image_out(finding))
+    _leave_copies_out(findings, out)
     return out
+
+
+def _leave_copies_out(findings: Sequence[Finding], out: dict[str, Change]) -> None:
+    """All but the first that is not left out for a reason of its own."""
+    stays: set[str] = set()
+    for finding in findings:
+        if finding.kind in _COPIES and finding.image is not None and finding.other is not None:
+            if finding.other in out and finding.other not in stays and finding.image not in out:
+                stays.add(finding.other)  # this one takes its place
+            else:
+                out.setdefault(finding.image, _image_out(finding))
+
+
+def _image_out(finding: Finding) -> Change:
+    return Change(finding.kind, finding.file, finding.line, "left the image out")
 
 
 def _kinds_by_image(findings: Sequence[Finding]) -> dict[str, frozenset[str]]:

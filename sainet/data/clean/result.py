@@ -9,7 +9,9 @@ from typing import Any
 
 from sainet import __version__
 from sainet.data.check.summary import Checked
+from sainet.data.clean.afterwards import results
 from sainet.data.clean.plan import ON_REQUEST, Change
+from sainet.data.clean.yaml_text import yaml_text
 from sainet.data.journal import Journal
 from sainet.errors import DataError
 from sainet.files import replace_text, replacing
@@ -18,7 +20,6 @@ __all__ = ["LOG", "Cleaned", "Split", "has_finished", "write_result"]
 
 LOG = "changes.jsonl"
 _YAML = "data.yaml"
-_MUST_HAVE = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -89,26 +90,26 @@ def write_result(
         for line in (head, *(change._asdict() for change in _changes(planned, journal))):
             log.write(f"{json.dumps(line)}\n")
     _refuse_nothing(splits, checked.yaml, out)
-    replace_text(out / _YAML, _yaml_of(splits, names, checked.yaml))
+    said = f"The clean copy of {checked.yaml}; {LOG} has every change."
+    replace_text(out / _YAML, yaml_text([split for split, counts in splits.items() if counts.images], names, said))
     return cleaned
 
 
 def _changes(planned: Sequence[Change], journal: Journal) -> Iterator[Change]:
     yield from planned
-    for result in journal.results():
+    for result in results(journal):
         yield from (Change(*change) for change in result["changes"])
 
 
 def _swapped(checked: Checked, names: Mapping[int, str]) -> Iterator[Change]:
     if checked.names != names:
-        for finding in checked.by_kind()["classes-swapped"][:1]:
-            yield Change(finding.kind, finding.file, finding.line, ON_REQUEST[finding.kind])
+        yield Change("classes-swapped", checked.yaml, None, ON_REQUEST["classes-swapped"])
 
 
 def _splits(journal: Journal, names: Mapping[int, str], checked: Checked) -> dict[str, Split]:
     totals: dict[str, Counter[str]] = {split: Counter() for split in checked.seen}
     boxes: dict[str, Counter[int]] = {split: Counter() for split in checked.seen}
-    for result in journal.results():
+    for result in results(journal):
         totals[result["split"]].update({"images": result["images"], "backgrounds": result["backgrounds"]})
         boxes[result["split"]].update(dict(enumerate(result["boxes"])))
     return {
@@ -123,18 +124,10 @@ def _splits(journal: Journal, names: Mapping[int, str], checked: Checked) -> dic
 
 
 def _refuse_nothing(splits: Mapping[str, Split], source: str, out: Path) -> None:
-    for split in _MUST_HAVE:
+    for split in splits:
         if not any(splits[split].boxes.values()):
             raise DataError(
                 f"of {splits[split].images_before} {split} images none is left with a box",
                 where=source,
                 hint=f"see {out / LOG} for what each was left out for; then remove {out}",
             )
-
-
-def _yaml_of(splits: Mapping[str, Split], names: Mapping[int, str], source: str) -> str:
-    from yaml import safe_dump
-
-    text = safe_dump(dict(names), allow_unicode=True, default_flow_style=True, width=1000).strip()
-    places = "".join(f"{split}: images/{split}\n" for split, counts in splits.items() if counts.images)
-    return f"# The clean copy of {source}; {LOG} has every change.\n{places}names: {text}\n"

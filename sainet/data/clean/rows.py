@@ -13,6 +13,8 @@ from sainet.geometry import Shape
 __all__ = ["About", "Mended", "RowChange", "mend_labels"]
 
 _OUT = "left the row out"
+_LEAST_CENTRE = 0.5
+"""Pixels, of a box of one."""
 
 
 class About(NamedTuple):
@@ -48,9 +50,14 @@ class Mended:
 
 
 def mend_labels(data: bytes, about: About) -> Mended:
-    """Mend the contents of a label file, which are UTF-8. What has nothing wrong comes back byte by byte."""
+    """Mend the contents of a label file. What has nothing wrong comes back byte by byte."""
     labels = read_labels(data, about.classes)
     mended = Mended()
+    unread = next((trouble for trouble in labels.troubles if trouble.kind == "label-encoding"), None)
+    if unread is not None:
+        mended.changes.append(RowChange(unread.kind, unread.line, "left all rows out: not UTF-8"))
+        mended.lost = True
+        return mended
     if not _needs_mending(labels, about):
         mended.data, mended.boxes = data, Counter(row.label for row in labels.rows)
         return mended
@@ -135,7 +142,10 @@ def _leave_out(_words: list[str], _about: About) -> list[str]:
 
 
 def _blanks(words: list[str], _about: About) -> list[str]:
-    return " ".join(words).replace(",", " ").split()
+    bare = [word.strip(",") for word in words]
+    if len(bare) == 5:  # numbers in a language that has commas for points
+        return [word.replace(",", ".") for word in bare]
+    return " ".join(bare).replace(",", " ").split()
 
 
 def _first_five(words: list[str], _about: About) -> list[str]:
@@ -156,6 +166,8 @@ def _shares(words: list[str], about: About) -> list[str]:
         return []
     height, width = size
     x, y, across, down = map(float, words[1:])
+    if min(x, y) < _LEAST_CENTRE or min(across, down) < 1:  # a share among them: one of the numbers is wrong
+        return []
     return [words[0], *map(_text, (x / width, y / height, across / width, down / height))]
 
 

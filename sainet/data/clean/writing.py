@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sainet.data.census import size_of
@@ -13,6 +14,8 @@ from sainet.data.clean.picture import AS_PNG, SUFFIXES, as_png, ended, format_of
 from sainet.data.clean.plan import Change, Item
 from sainet.data.clean.rows import About, Mended, mend_labels
 from sainet.data.placing import How, place, write
+from sainet.data.source import IMAGE_FORMATS
+from sainet.files import storage_error
 
 __all__ = ["Part", "write_part"]
 
@@ -74,9 +77,12 @@ def _write_one(item: Item, part: Part, changes: list[Change], folders: set[str])
 
 def _write_image(item: Item, target: str, how: How, changes: list[Change]) -> bool:
     """Place the file, or a mended one; False where it cannot be."""
-    if anew := [kind for kind in AS_PNG if kind in item.kinds]:
-        return _write_png(item, target, anew, changes)
     suffix = item.image.rpartition(".")[2]
+    anew = [kind for kind in AS_PNG if kind in item.kinds]
+    if anew == ["image-ignored"] and suffix.lower() in IMAGE_FORMATS:  # for the dot before its name
+        changes.append(Change("image-ignored", item.image, None, f"called it {item.stem}.{suffix}"))
+    elif anew:
+        return _write_png(item, target, anew, changes)
     if "image-suffix" in item.kinds:
         suffix = SUFFIXES[format_of(_read(item.image))]
         changes.append(Change("image-suffix", item.image, None, f"called it .{suffix}"))
@@ -110,6 +116,9 @@ def _target(out: str, kind: str, item: Item, folders: set[str]) -> str:
     path = f"{out}/{kind}/{item.split}/{item.stem}"
     folder = os.path.dirname(path)  # noqa: PTH120
     if folder not in folders:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        try:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        except OSError as error:
+            raise storage_error(error, Path(folder)) from error
         folders.add(folder)
     return path
