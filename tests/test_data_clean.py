@@ -176,6 +176,15 @@ def test_names_that_are_one_elsewhere_get_numbers_with_their_labels(folder: Fold
     assert {path.stem for path in (tmp_path / "out" / "images" / "train").iterdir()} >= {"TRAIN3", "train3-2"}
 
 
+def test_a_folder_that_is_called_as_an_image_is_called_otherwise(folder: Folder, tmp_path: Path) -> None:
+    folder.add("train/cam.jpg", "one")
+    (folder.root / "some.txt").write_text("./images/train/cam.jpg/one.jpg\n", encoding="utf-8")
+    folder.yaml_says("train: some.txt\nval: images/val")
+    cleaned = cleaned_of(folder.yaml, tmp_path / "out")
+    assert (tmp_path / "out" / "labels" / "train" / "cam_jpg" / "one.txt").is_file()
+    assert check_data(cleaned.yaml).findings == []
+
+
 def test_lists_several_folders_and_a_test_split_are_laid_out_the_same_way(folder: Folder, tmp_path: Path) -> None:
     for stem in ("one", "two"):
         folder.add("more", stem)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sainet.data.check.paths import path_key
 from sainet.data.check.places import folded
+from sainet.data.source import IMAGE_FORMATS
 
 __all__ = ["Names"]
 
@@ -27,6 +28,7 @@ class Names:
         below = self._below(image).rpartition(".")[0]
         # Of two `images` only the last becomes `labels`, and what begins with a dot is not looked at.
         parts = [part.lstrip(".") or "_" for part in below.split("/") if part != "images"]
+        parts = [*map(_folder, parts[:-1]), *parts[-1:]]
         wanted = stem = "/".join(parts) or "image"
         number = 1
         while (key := path_key(folded(stem))) in self._taken:
@@ -42,3 +44,8 @@ class Names:
         # Named by a list: what lies below `images`, and below the split's name where that comes next.
         below = image.rpartition("/images/")[2] if "/images/" in image else ""
         return below.removeprefix(f"{self._split}/") or os.path.basename(image)  # noqa: PTH119
+
+
+def _folder(name: str) -> str:
+    """A folder that is called as images are would be taken for one."""
+    return name.replace(".", "_") if name.rpartition(".")[2].lower() in IMAGE_FORMATS else name
