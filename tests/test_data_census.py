@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sainet.data import census, source
+from sainet.data import source
 from sainet.data.census import take_census
+from sainet.data.check.picture import upright_size
 from sainet.data.source import DataSource, read_source
 
 ORIENTATION = 0x0112
@@ -117,7 +118,7 @@ def test_a_png_is_not_decoded_for_its_header(tmp_path: Path) -> None:
     """The rest of the file is missing: whoever decodes it fails."""
     path = draw(tmp_path / "cut.png", 400, 300)
     path.write_bytes(path.read_bytes()[:1000])
-    assert census.size_of(str(path)) == (300, 400)
+    assert upright_size(str(path)) == (300, 400)
 
 
 def test_real_images(shared_data: Path) -> None:

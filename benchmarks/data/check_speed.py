@@ -15,15 +15,14 @@ limit is broken.
 """
 
 import argparse
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
+from benchmarks.data.image_set import even_jpeg, make_set
 from benchmarks.data.kills import SAINET
 from benchmarks.data.rss import flat
 
@@ -87,9 +86,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder)
-        many = make_set(root / "many", options.files, size=(32, 32))
-        few = make_set(root / "few", options.files // 10, size=(32, 32))
-        usual = make_set(root / "usual", options.images, size=(960, 720))
+        many = make_set(root / "many", options.files, [even_jpeg((32, 32))])
+        few = make_set(root / "few", options.files // 10, [even_jpeg((32, 32))])
+        usual = make_set(root / "usual", options.images, [even_jpeg((960, 720))])
         holds = [
             told(
                 "labels", options.rounds, lambda: took(_ULTRALYTICS, root, many, str(root)), _labels(root, many), LABELS
@@ -106,40 +105,6 @@ def _labels(root: Path, yaml: Path) -> Callable[[], float]:
 
 def _whole(root: Path, yaml: Path) -> Callable[[], float]:
     return lambda: took(_CHECK, root, yaml, "whole")
-
-
-def make_set(root: Path, files: int, size: tuple[int, int]) -> Path:
-    """A set of different images that have nothing wrong; its data YAML. A fiftieth is for validation."""
-    jpeg, chance = _jpeg(size), random.Random(0)
-    for split, numbers in (("train", range(files - files // 50)), ("val", range(files - files // 50, files))):
-        images, labels = root / "images" / split, root / "labels" / split
-        images.mkdir(parents=True)
-        labels.mkdir(parents=True)
-        for number in numbers:
-            comment = f"number {number:09d}".encode()
-            data = jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
-            (images / f"camera_{number:09d}.jpg").write_bytes(data)
-            (labels / f"camera_{number:09d}.txt").write_text(_rows(chance), encoding="utf-8")
-    yaml = root / "data.yaml"
-    yaml.write_text("train: images/train\nval: images/val\nnames: {0: fire, 1: smoke}\n", encoding="utf-8")
-    return yaml
-
-
-def _jpeg(size: tuple[int, int]) -> bytes:
-    """Smooth at large and noisy at small, as photographs are; brighter to the right, or all would look alike."""
-    from PIL import Image
-
-    noise = Image.effect_noise((size[0] // 2, size[1] // 2), 60).resize(size)
-    brighter = Image.linear_gradient("L").rotate(90).resize(size)
-    mixed = Image.blend(brighter, noise, 0.2)
-    stream = BytesIO()
-    Image.merge("RGB", [mixed, mixed, brighter]).save(stream, "JPEG", quality=90)
-    return stream.getvalue()
-
-
-def _rows(chance: random.Random) -> str:
-    boxes = [(chance.randrange(2), *(chance.uniform(0.3, 0.6) for _ in range(4))) for _ in range(chance.randrange(4))]
-    return "".join(f"{label} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n" for label, x, y, w, h in boxes)
 
 
 def took(script: str, root: Path, *arguments: object) -> float:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.data.check_speed import make_set
+from benchmarks.data.image_set import even_jpeg, make_set
 from benchmarks.data.kills import SAINET, run, strike, tree
 from sainet.data.clean.cleaning import PART
 
@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="sainet-clean-") as folder:
-        yaml, out = make_set(Path(folder) / "set", options.files, size=(64, 64)), Path(folder) / "out"
+        yaml, out = make_set(Path(folder) / "set", options.files, [even_jpeg((64, 64))]), Path(folder) / "out"
         spoil(yaml.parent, chance)
         command = [*SAINET, "data", "clean", str(yaml), str(out)]
         run(command)

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data.stage_set import make_set
+from benchmarks.data.image_set import make_set, small_jpegs
 from sainet.data.source import read_source
 from sainet.data.stage.form import AS_IS
 from sainet.data.stage.layout import partial_of
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=_SHM) as target:
-        yaml = make_set(Path(folder) / "set", options.files)
+        yaml = make_set(Path(folder) / "set", options.files, small_jpegs())
         took_s = undisturbed_s(yaml, Path(target) / "whole")
         print(f"{options.files} images and as many label files; undisturbed {took_s:.1f} s", flush=True)
         chance, good, inside = random.Random(options.seed), 0, 0

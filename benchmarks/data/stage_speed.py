@@ -23,8 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.data.image_set import make_set, small_jpegs
 from benchmarks.data.rss import flat
-from benchmarks.data.stage_set import make_set
 from sainet.hardware.cpu import usable_cpus
 
 STAGING, MEMORY = 1.0, 1.2
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--in", dest="folder", type=Path, help="where to make the sets (default: the temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, tempfile.TemporaryDirectory(dir=_SHM) as target:
-        many = make_set(Path(folder) / "many", options.files)
-        few = make_set(Path(folder) / "few", options.files // 10)
+        many = make_set(Path(folder) / "many", options.files, small_jpegs())
+        few = make_set(Path(folder) / "few", options.files // 10, small_jpegs())
         mib = sum(path.stat().st_size for path in many.parent.rglob("*.*")) / 2**20
         print(f"{options.files} images and as many label files, {mib:.0f} MiB; {usable_cpus()} cores", flush=True)
         holds = [

@@ -7,20 +7,13 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sainet.data.check.picture import upright_size
 from sainet.data.pool import in_threads
 from sainet.data.source import DataSource, Paths
 from sainet.geometry import Shape
 
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
-
-__all__ = ["Census", "size_of", "take_census"]
-
-_ORIENTATION = 0x0112
-_LYING = frozenset({5, 6, 7, 8})
-"""EXIF orientations of an image that is stored lying on its side."""
+__all__ = ["Census", "take_census"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ def take_census(source: DataSource, *, sample: int = 256) -> Census:
     return Census(
         train=source.train_images,
         val=source.val_images,
-        sizes=tuple(size for size in in_threads(size_of, chosen) if size is not None),
+        sizes=tuple(size for size in in_threads(upright_size, chosen) if size is not None),
         file_bytes=sum(map(_file_bytes, splits)),
         extrapolated=any(len(split.named) < split.count for split in splits),
     )
@@ -73,21 +66,3 @@ def _bytes_of(path: str) -> int | None:
         return os.stat(path).st_size  # noqa: PTH116 - a Path for each costs more than the call
     except OSError:
         return None
-
-
-def size_of(path: str) -> Shape | None:
-    """Height and width as the training reads the image; None where its header says neither."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            lying = _has_orientation(image) and image.getexif().get(_ORIENTATION) in _LYING
-    except Exception:  # Pillow raises what its many readers raise
-        return None
-    return (width, height) if lying else (height, width)
-
-
-def _has_orientation(image: "ImageFile") -> bool:
-    """Pillow gives a TIFF's size upright, and decodes all of a PNG that has no orientation when asked for it."""
-    return image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)

@@ -85,13 +85,17 @@ def look_at_bytes(data: bytes, path: str) -> Picture:
     return picture
 
 
-def upright_size(data: bytes) -> Shape | None:
-    """Height and width as the training reads it, by the head alone; None where that is of no image."""
+def upright_size(image: str | bytes) -> Shape | None:
+    """Height and width as the training reads it, by the head alone; None where that is of no image.
+
+    `image`: the path of a file, or its contents.
+    """
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(data)) as image:
-            return (image.width, image.height) if _orientation(image) in _LYING else (image.height, image.width)
+        with Image.open(image if isinstance(image, str) else BytesIO(image)) as opened:
+            height, width = opened.height, opened.width
+            return (width, height) if _orientation(opened) in _LYING else (height, width)
     except Exception:  # Pillow's plugins raise all kinds
         return None
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sainet.data.check.boxes import box_troubles
 
-__all__ = ["Labels", "Row", "Trouble", "read_labels"]
+__all__ = ["Labels", "Row", "Trouble", "read_labels", "table_of"]
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -52,7 +52,7 @@ def read_labels(data: bytes, classes: int) -> Labels:
         line = data.count(b"\n", 0, error.start) + 1
         labels.troubles.append(Trouble("label-encoding", line, "not UTF-8, so Ultralytics drops the image"))
         return labels
-    table = [(number, words) for number, line in enumerate(_lines(text), start=1) if (words := line.split())]
+    table = table_of(text)
     labels.empty = not table
     has_polygons = any(len(words) > 6 for _, words in table)
     if has_polygons:
@@ -63,9 +63,11 @@ def read_labels(data: bytes, classes: int) -> Labels:
     return labels
 
 
-def _lines(text: str) -> list[str]:
+def table_of(text: str) -> list[tuple[int, list[str]]]:
+    """The words of each line that has any, with its number from 1."""
     # As a text file is read: \r\n and a lone \r end a line too.
-    return text.replace("\r\n", "\n").replace("\r", "\n").splitlines()
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").splitlines()
+    return [(number, words) for number, line in enumerate(lines, start=1) if (words := line.split())]
 
 
 def _text_troubles(data: bytes) -> Iterator[Trouble]:

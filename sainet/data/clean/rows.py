@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sainet.data.check.boxes import tiny_trouble
-from sainet.data.check.rows import Labels, Trouble, read_labels
+from sainet.data.check.rows import Labels, Trouble, read_labels, table_of
 from sainet.geometry import Shape
 
 __all__ = ["About", "Mended", "RowChange", "mend_labels"]
@@ -63,7 +63,7 @@ def mend_labels(data: bytes, about: About) -> Mended:
         return mended
     mended.changes += _of_the_file(labels.troubles)
     lines: dict[tuple[float, ...], str] = {}
-    table = _table(data)
+    table = table_of(data.decode("utf-8-sig"))
     has_polygons = any(len(words) > 6 for _, words in table)
     for number, words in table:
         if has_polygons and len(words) == 6:  # no box with a confidence there
@@ -101,11 +101,6 @@ def _of_the_file(troubles: Sequence[Trouble]) -> Iterator[RowChange]:
     for trouble in troubles:
         if trouble.kind in _OF_THE_FILE:
             yield RowChange(trouble.kind, trouble.line, _OF_THE_FILE[trouble.kind])
-
-
-def _table(data: bytes) -> list[tuple[int, list[str]]]:
-    text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    return [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
 def _mend_row(number: int, words: list[str], about: About, mended: Mended) -> list[str]:

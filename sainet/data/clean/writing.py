@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sainet.data.census import size_of
+from sainet.data.check.picture import upright_size
 from sainet.data.clean.picture import AS_PNG, SUFFIXES, as_png, ended, format_of
 from sainet.data.clean.plan import Change, Item
 from sainet.data.clean.rows import About, Mended, mend_labels
@@ -62,7 +62,7 @@ def write_part(part: Part) -> dict[str, Any]:
 
 def _write_one(item: Item, part: Part, changes: list[Change], folders: set[str]) -> Mended | None:
     """What became of the labels; None where the image is left out."""
-    about = About(part.classes, part.also, partial(size_of, item.image))
+    about = About(part.classes, part.also, partial(upright_size, item.image))
     mended = mend_labels(_read(item.label), about) if item.label is not None else Mended()
     changes += [Change(change.kind, str(item.label), change.line, change.did) for change in mended.changes]
     if mended.emptied:

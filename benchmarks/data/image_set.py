@@ -1,6 +1,7 @@
-"""A generated set for the benchmarks of staging: many small images of several sizes, no two alike, and label files."""
+"""A generated set for the benchmarks of data: many images, no two the same, and label files."""
 
 import random
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -8,9 +9,10 @@ SIDES = ((96, 72), (160, 120), (240, 180), (320, 240))
 """Some 3 to 30 KB as JPEG."""
 
 
-def make_set(root: Path, images: int) -> Path:
-    """The data YAML. A fiftieth of the images is for validation."""
-    jpegs, chance = [_jpeg(side) for side in SIDES], random.Random(0)
+def make_set(root: Path, images: int, jpegs: Sequence[bytes]) -> Path:
+    """The data YAML of a set that has nothing wrong. Its images are `jpegs` in turns, each with a comment of its own; a
+    fiftieth is for validation."""
+    chance = random.Random(0)
     for split, numbers in (("train", range(images - images // 50)), ("val", range(images - images // 50, images))):
         pictures, labels = root / "images" / split, root / "labels" / split
         pictures.mkdir(parents=True)
@@ -25,8 +27,25 @@ def make_set(root: Path, images: int) -> Path:
     return yaml
 
 
-def _jpeg(size: tuple[int, int]) -> bytes:
-    """Smooth at large and noisy at small, as photographs are."""
+def small_jpegs() -> list[bytes]:
+    """One of each of `SIDES`."""
+    return [_noisy(side) for side in SIDES]
+
+
+def even_jpeg(size: tuple[int, int]) -> bytes:
+    """Smooth at large and noisy at small, as photographs are; brighter to the right, or all would look alike."""
+    from PIL import Image
+
+    noise = Image.effect_noise((size[0] // 2, size[1] // 2), 60).resize(size)
+    brighter = Image.linear_gradient("L").rotate(90).resize(size)
+    mixed = Image.blend(brighter, noise, 0.2)
+    stream = BytesIO()
+    Image.merge("RGB", [mixed, mixed, brighter]).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
+def _noisy(size: tuple[int, int]) -> bytes:
+    """The same with more noise, for more bytes in as many pixels."""
     from PIL import Image
 
     noise = Image.effect_noise((size[0] // 2, size[1] // 2), 60).resize(size)
